@@ -1,0 +1,96 @@
+"""Every derived name: children, topics, consumer groups, collections, files inside a pod.
+
+One place, pure and injective within the limits of Kubernetes, Kafka and Qdrant, so that no two
+resources can meet in one object. A resource's own name has at most 40 characters (a rule of the CRD).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+MAX_RESOURCE_NAME = 40
+FIELD_MANAGER = "lectern"
+LABEL_PREFIX = "lectern.dev"
+FINALIZER = f"{LABEL_PREFIX}/external-state"
+
+SYNC_REQUESTED = f"{LABEL_PREFIX}/sync-requested-at"
+
+SETTINGS_DIRECTORY = "/etc/lectern/settings"
+SETTINGS_FILE = f"{SETTINGS_DIRECTORY}/settings.json"
+SECRETS_DIRECTORY = "/etc/lectern/secrets"
+SOURCE_DIRECTORY = "/var/lib/lectern/source"
+BLOB_DIRECTORY = "/var/lib/lectern/blobs"
+MODEL_CACHE_DIRECTORY = "/data"
+RUNTIME_PORT = 8080
+EMBEDDER_PORT = 8080
+
+
+class Role(StrEnum):
+    """What a child does for its owner. One word without a hyphen, and in one kind only.
+
+    That keeps `child` injective: the last hyphen always separates owner and role.
+    """
+
+    EMBEDDER = "embedder"
+    WORKER = "worker"
+    CONNECTOR = "connector"
+    QUERY = "query"
+
+
+class Topic(StrEnum):
+    """The four topics of a knowledge base; `documents` is compacted, keyed by document id."""
+
+    AUDIT = "audit"
+    DEAD_LETTERS = "dead-letters"
+    DOCUMENTS = "documents"
+    EVENTS = "events"
+
+
+def child(owner: str, role: Role) -> str:
+    """Name of the child of `owner` that does `role`: at most 50 characters, a DNS label."""
+    return f"{owner}-{role.value}"
+
+
+def settings_config_map(owner: str, role: Role, digest: str) -> str:
+    """Name of the immutable ConfigMap with the settings of `digest` (hex): at most 61 characters."""
+    return f"{child(owner, role)}-{digest[:10]}"
+
+
+def one_run(owner: str, run: str) -> str:
+    """Name of the Job for one asked run, `run` being a short digest of the request."""
+    return f"{child(owner, Role.CONNECTOR)}-{run[:8]}"
+
+
+def topic(namespace: str, knowledge_base: str, which: Topic) -> str:
+    """Kafka topic: only letters, digits, '-' and '.', never '_', so that metric names cannot collide."""
+    return f"lectern.{namespace}.{knowledge_base}.{which.value}"
+
+
+def consumer_group(namespace: str, knowledge_base: str, generation: int) -> str:
+    """Consumer group of the workers that fill one index generation."""
+    return f"lectern.{namespace}.{knowledge_base}.g{generation}"
+
+
+def alias(namespace: str, knowledge_base: str) -> str:
+    """Alias that queries use, whichever generation stands behind it."""
+    return f"{namespace}.{knowledge_base}"
+
+
+def collection(namespace: str, knowledge_base: str, generation: int) -> str:
+    """Collection of one index generation."""
+    return f"{namespace}.{knowledge_base}-g{generation}"
+
+
+def manifest(namespace: str, source: str) -> str:
+    """Name, in the blob store, of the manifest of one source's last complete run."""
+    return f"manifests/{namespace}.{source}.json"
+
+
+def secret_file(role: Role, purpose: str) -> str:
+    """Path inside a pod where one secret key is mounted, for instance `vector-store-api-key`."""
+    return f"{SECRETS_DIRECTORY}/{role.value}/{purpose}"
+
+
+def service_url(service: str, namespace: str, port: int) -> str:
+    """URL of a Service inside the cluster."""
+    return f"http://{service}.{namespace}.svc:{port}"

@@ -1,0 +1,265 @@
+"""The settings file of each runtime: what was asked, resolved, and nothing else.
+
+`wiring` writes these, the runtimes read them; secrets appear as paths of files, never as values. A
+runtime refuses unknown or missing fields and tells the hash of what it loaded at `/configz`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from lectern_contract.errors import SettingsInvalid
+from lectern_contract.payload import MetadataValue
+
+SETTINGS_VERSION: Literal[1] = 1
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EmbeddedLog(_Settings):
+    """The log in the data directory of this process."""
+
+    kind: Literal["Embedded"] = "Embedded"
+
+
+class KafkaLog(_Settings):
+    """A Kafka cluster."""
+
+    kind: Literal["Kafka"] = "Kafka"
+    bootstrap_servers: str
+    security_protocol: str
+    sasl_mechanism: str | None
+    username_file: str | None
+    password_file: str | None
+    ca_file: str | None
+
+
+class DirectoryBlobs(_Settings):
+    """Blobs in a directory: of the data directory when `path` is empty, else of a mounted volume."""
+
+    kind: Literal["Directory"] = "Directory"
+    path: str = ""
+
+
+class S3Blobs(_Settings):
+    """Blobs in a bucket."""
+
+    kind: Literal["S3"] = "S3"
+    endpoint: str
+    bucket: str
+    prefix: str
+    region: str
+    access_key_id_file: str | None
+    secret_access_key_file: str | None
+    ca_file: str | None
+
+
+class EmbeddedStore(_Settings):
+    """The vector store in the data directory of this process."""
+
+    kind: Literal["Embedded"] = "Embedded"
+
+
+class QdrantStore(_Settings):
+    """A Qdrant server."""
+
+    kind: Literal["Qdrant"] = "Qdrant"
+    url: str
+    api_key_file: str | None
+    ca_file: str | None
+
+
+class InProcessModel(_Settings):
+    """The embedding model on the CPU of this process."""
+
+    kind: Literal["InProcess"] = "InProcess"
+
+
+class ModelServerSettings(_Settings):
+    """A model server by URL."""
+
+    kind: Literal["Server"] = "Server"
+    url: str
+    protocol: Literal["TEI", "OpenAI"]
+    api_key_file: str | None
+    ca_file: str | None
+
+
+LogSettings = Annotated[EmbeddedLog | KafkaLog, Field(discriminator="kind")]
+BlobSettings = Annotated[DirectoryBlobs | S3Blobs, Field(discriminator="kind")]
+StoreSettings = Annotated[EmbeddedStore | QdrantStore, Field(discriminator="kind")]
+EmbedderSource = Annotated[InProcessModel | ModelServerSettings, Field(discriminator="kind")]
+
+
+class EmbedderSettings(_Settings):
+    """The embedding model; both sides of the index use the same."""
+
+    model: str
+    revision: str
+    dimensions: int
+    max_input_tokens: int
+    query_prefix: str
+    document_prefix: str
+    source: EmbedderSource
+
+
+class PartitionSettings(_Settings):
+    """A partition."""
+
+    tenant: str
+    access_level: str
+
+
+class PartitionRuleSettings(_Settings):
+    """A partition for all documents below one path."""
+
+    path_prefix: str
+    tenant: str
+    access_level: str
+
+
+class DirectorySource(_Settings):
+    """A directory to read: `root` is where the volume is mounted, `path` the part below it."""
+
+    kind: Literal["persistentVolume"] = "persistentVolume"
+    root: str
+    path: str
+
+
+class ConnectorSettings(_Settings):
+    """Everything that one run of a connector needs."""
+
+    schema_version: Literal[1] = SETTINGS_VERSION
+    runtime: Literal["connector"] = "connector"
+    namespace: str
+    name: str
+    knowledge_base: str
+    source: DirectorySource
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    partition: PartitionSettings
+    partition_rules: tuple[PartitionRuleSettings, ...]
+    access_levels: tuple[str, ...]
+    metadata: dict[str, MetadataValue]
+    prune: bool
+    media_types: tuple[str, ...]
+    max_document_bytes: int
+    log: LogSettings
+    blobs: BlobSettings
+
+
+class ChunkingSettings(_Settings):
+    """How a document is cut, in tokens of the embedding model."""
+
+    strategy: Literal["Recursive", "Fixed", "Markdown"]
+    size: int
+    overlap: int
+
+
+class ParsingSettings(_Settings):
+    """Which documents are read, within which bounds."""
+
+    media_types: tuple[str, ...]
+    max_document_bytes: int
+    timeout_seconds: int
+
+
+class WorkerSettings(_Settings):
+    """Everything that an embedding worker needs to fill one index generation."""
+
+    schema_version: Literal[1] = SETTINGS_VERSION
+    runtime: Literal["worker"] = "worker"
+    namespace: str
+    knowledge_base: str
+    generation: int
+    index_identity: str
+    embedder: EmbedderSettings
+    sparse_language: str | None
+    chunking: ChunkingSettings
+    parsing: ParsingSettings
+    max_attempts: int
+    log: LogSettings
+    blobs: BlobSettings
+    store: StoreSettings
+
+
+class SearchedKnowledgeBase(_Settings):
+    """One knowledge base as the query runtime sees it."""
+
+    name: str
+    alias: str
+    access_levels: tuple[str, ...]
+    filterable_fields: tuple[str, ...]
+    embedder: EmbedderSettings
+    sparse_language: str | None
+    store: StoreSettings
+
+
+class RetrievalSettings(_Settings):
+    """How passages are found."""
+
+    mode: Literal["Hybrid", "Dense", "Sparse"]
+    candidates: int
+    top_k: int
+    rrf_k: int
+    sparse_weight: float
+    min_score: float
+    context_token_budget: int
+
+
+class AnonymousSettings(_Settings):
+    """What a caller without credentials may read."""
+
+    tenant: str
+    access_levels: tuple[str, ...]
+
+
+class QuerySettings(_Settings):
+    """Everything that the query runtime needs."""
+
+    schema_version: Literal[1] = SETTINGS_VERSION
+    runtime: Literal["query"] = "query"
+    namespace: str
+    name: str
+    knowledge_bases: tuple[SearchedKnowledgeBase, ...]
+    retrieval: RetrievalSettings
+    anonymous: AnonymousSettings | None
+    exact_cache_ttl_seconds: int | None
+    timeout_seconds: int
+    max_concurrent: int
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
+    log_query_text: bool
+    log: LogSettings
+
+
+AnySettings = ConnectorSettings | WorkerSettings | QuerySettings
+_ANY: TypeAdapter[AnySettings] = TypeAdapter(Annotated[AnySettings, Field(discriminator="runtime")])
+
+
+def canonical(settings: AnySettings) -> str:
+    """The settings as JSON: equal settings give equal bytes."""
+    return json.dumps(settings.model_dump(mode="json"), sort_keys=True, indent=2) + "\n"
+
+
+def config_hash(settings: AnySettings) -> str:
+    """Hex sha256 of `canonical`; names the ConfigMap and is told at `/configz`."""
+    return hashlib.sha256(canonical(settings).encode()).hexdigest()
+
+
+def load(data: bytes) -> AnySettings:
+    """The settings in a settings file. Raises `SettingsInvalid` naming the first wrong field."""
+    try:
+        return _ANY.validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"]) or "settings.json"
+        raise SettingsInvalid(
+            f"settings.json: {where}: {fault['msg']}; the operator and this image must be of one release "
+            f"(this one reads schema version {SETTINGS_VERSION})"
+        ) from error

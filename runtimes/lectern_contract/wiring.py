@@ -1,0 +1,249 @@
+"""Resources to settings: the one place that decides which field reaches which runtime.
+
+Used by the operator (for ConfigMaps) and by `lectern up` (in one process), so that both run the same.
+A field that is read neither here nor by the operator's builders must be named in `pending`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from lectern_contract import names
+from lectern_contract.errors import ConfigurationError
+from lectern_contract.generation import index_identity
+from lectern_contract.names import Role
+from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint
+from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
+from lectern_contract.settings import (
+    AnonymousSettings,
+    BlobSettings,
+    ChunkingSettings,
+    ConnectorSettings,
+    DirectoryBlobs,
+    DirectorySource,
+    EmbeddedLog,
+    EmbeddedStore,
+    EmbedderSettings,
+    InProcessModel,
+    KafkaLog,
+    LogSettings,
+    ModelServerSettings,
+    ParsingSettings,
+    PartitionRuleSettings,
+    PartitionSettings,
+    QdrantStore,
+    QuerySettings,
+    RetrievalSettings,
+    S3Blobs,
+    SearchedKnowledgeBase,
+    StoreSettings,
+    WorkerSettings,
+)
+
+
+def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
+    """Settings of the workers that fill `generation` of `kb`."""
+    spec = kb.spec
+    return WorkerSettings(
+        namespace=kb.namespace,
+        knowledge_base=kb.name,
+        generation=generation,
+        index_identity=index_identity(spec),
+        embedder=_embedder(kb, Role.WORKER),
+        sparse_language=spec.sparse.language if spec.sparse.enabled else None,
+        chunking=ChunkingSettings(
+            strategy=spec.chunking.strategy, size=spec.chunking.size, overlap=spec.chunking.overlap
+        ),
+        parsing=ParsingSettings(
+            media_types=spec.parsing.media_types,
+            max_document_bytes=spec.parsing.max_document_bytes,
+            timeout_seconds=spec.parsing.timeout_seconds,
+        ),
+        max_attempts=spec.workers.max_attempts,
+        log=_log(spec, Role.WORKER),
+        blobs=_blobs(spec, Role.WORKER),
+        store=_store(spec, Role.WORKER),
+    )
+
+
+def connector_settings(
+    source: IngestionSource, kb: KnowledgeBase, *, source_root: str = names.SOURCE_DIRECTORY
+) -> ConnectorSettings:
+    """Settings of one run of `source`, whose volume is mounted at `source_root`.
+
+    Raises `ConfigurationError` for a kind of source that has no connector yet and for an access level
+    that the knowledge base does not know.
+    """
+    spec = source.spec
+    if spec.persistent_volume is None:
+        kind = next(
+            name
+            for name in ("s3", "http", "git", "wikipedia", "push", "google_drive", "share_point")
+            if getattr(spec, name) is not None
+        )
+        raise ConfigurationError(
+            f"IngestionSource/{source.name}: source {kind} has no connector in this release; use persistentVolume"
+        )
+    levels = kb.spec.partitioning.access_levels
+    for where, level in [("partition", spec.partition.access_level)] + [
+        (f"partitionRules[{index}]", rule.access_level) for index, rule in enumerate(spec.partition_rules)
+    ]:
+        if level not in levels:
+            raise ConfigurationError(
+                f"IngestionSource/{source.name}: spec.{where}.accessLevel {level!r} is not one of "
+                f"KnowledgeBase/{kb.name} spec.partitioning.accessLevels: {', '.join(levels)}"
+            )
+    return ConnectorSettings(
+        namespace=source.namespace,
+        name=source.name,
+        knowledge_base=kb.name,
+        source=DirectorySource(root=source_root, path=spec.persistent_volume.path),
+        include=spec.include,
+        exclude=spec.exclude,
+        partition=PartitionSettings(tenant=spec.partition.tenant, access_level=spec.partition.access_level),
+        partition_rules=tuple(
+            PartitionRuleSettings(path_prefix=rule.path_prefix, tenant=rule.tenant, access_level=rule.access_level)
+            for rule in spec.partition_rules
+        ),
+        access_levels=levels,
+        metadata=dict(spec.metadata),
+        prune=spec.prune_policy == "Prune",
+        media_types=kb.spec.parsing.media_types,
+        max_document_bytes=kb.spec.parsing.max_document_bytes,
+        log=_log(kb.spec, Role.CONNECTOR),
+        blobs=_blobs(kb.spec, Role.CONNECTOR),
+    )
+
+
+def query_settings(endpoint: RagEndpoint, knowledge_bases: Mapping[str, KnowledgeBase]) -> QuerySettings:
+    """Settings of `endpoint` over `knowledge_bases` by name; a name that is missing there is an error."""
+    spec = endpoint.spec
+    missing = [name for name in spec.knowledge_base_refs if name not in knowledge_bases]
+    if missing:
+        raise ConfigurationError(
+            f"RagEndpoint/{endpoint.name}: spec.knowledgeBaseRefs names {', '.join(missing)}, "
+            f"which does not exist in namespace {endpoint.namespace}; create it or remove the name"
+        )
+    anonymous, exact = spec.auth.anonymous, spec.cache.exact
+    return QuerySettings(
+        namespace=endpoint.namespace,
+        name=endpoint.name,
+        knowledge_bases=tuple(_searched(knowledge_bases[name]) for name in spec.knowledge_base_refs),
+        retrieval=RetrievalSettings(
+            mode=spec.retrieval.mode,
+            candidates=spec.retrieval.candidates,
+            top_k=spec.retrieval.top_k,
+            rrf_k=spec.retrieval.rrf_k,
+            sparse_weight=float(spec.retrieval.sparse_weight),
+            min_score=float(spec.retrieval.min_score),
+            context_token_budget=spec.retrieval.context_token_budget,
+        ),
+        anonymous=AnonymousSettings(tenant=anonymous.tenant, access_levels=anonymous.access_levels)
+        if anonymous
+        else None,
+        exact_cache_ttl_seconds=exact.ttl_seconds if exact else None,
+        timeout_seconds=spec.resilience.timeout_seconds,
+        max_concurrent=spec.resilience.max_concurrent,
+        log_level=spec.observability.log_level,
+        log_query_text=spec.observability.log_query_text,
+        log=_log(knowledge_bases[spec.knowledge_base_refs[0]].spec, Role.QUERY),
+    )
+
+
+def missing_on_cluster(spec: KnowledgeBaseSpec) -> tuple[str, ...]:
+    """Fields that the embedded mode leaves out and a cluster needs, by their path."""
+    return tuple(
+        path
+        for path, value in (
+            ("spec.vectorStore", spec.vector_store),
+            ("spec.messaging", spec.messaging),
+            ("spec.blobStore", spec.blob_store),
+            ("spec.embedding.server", spec.embedding.server),
+        )
+        if value is None
+    )
+
+
+def _searched(kb: KnowledgeBase) -> SearchedKnowledgeBase:
+    store = kb.spec.vector_store
+    return SearchedKnowledgeBase(
+        name=kb.name,
+        alias=names.alias(kb.namespace, kb.name),
+        access_levels=kb.spec.partitioning.access_levels,
+        filterable_fields=tuple(field.name for field in store.filterable_fields) if store else (),
+        embedder=_embedder(kb, Role.QUERY),
+        sparse_language=kb.spec.sparse.language if kb.spec.sparse.enabled else None,
+        store=_store(kb.spec, Role.QUERY),
+    )
+
+
+def _embedder(kb: KnowledgeBase, role: Role) -> EmbedderSettings:
+    spec = kb.spec.embedding
+    source: InProcessModel | ModelServerSettings = InProcessModel()
+    if spec.server is not None and spec.server.external is not None:
+        external = spec.server.external
+        source = ModelServerSettings(
+            url=external.url,
+            protocol=external.protocol,
+            api_key_file=_file(role, "embedder-api-key", external.api_key_secret_ref),
+            ca_file=_file(role, "embedder-ca", external.ca_secret_ref),
+        )
+    elif spec.server is not None:
+        url = names.service_url(names.child(kb.name, Role.EMBEDDER), kb.namespace, names.EMBEDDER_PORT)
+        source = ModelServerSettings(url=url, protocol="TEI", api_key_file=None, ca_file=None)
+    return EmbedderSettings(
+        model=spec.model,
+        revision=spec.revision,
+        dimensions=spec.dimensions,
+        max_input_tokens=spec.max_input_tokens,
+        query_prefix=spec.query_prefix,
+        document_prefix=spec.document_prefix,
+        source=source,
+    )
+
+
+def _log(spec: KnowledgeBaseSpec, role: Role) -> LogSettings:
+    kafka = spec.messaging
+    if kafka is None:
+        return EmbeddedLog()
+    return KafkaLog(
+        bootstrap_servers=kafka.bootstrap_servers,
+        security_protocol=kafka.security_protocol,
+        sasl_mechanism=kafka.sasl_mechanism,
+        username_file=_file(role, "kafka-username", kafka.credentials_secret_ref),
+        password_file=_file(role, "kafka-password", kafka.credentials_secret_ref),
+        ca_file=_file(role, "kafka-ca", kafka.ca_secret_ref),
+    )
+
+
+def _blobs(spec: KnowledgeBaseSpec, role: Role) -> BlobSettings:
+    store = spec.blob_store
+    if store is None:
+        return DirectoryBlobs()
+    if store.s3 is None:
+        return DirectoryBlobs(path=names.BLOB_DIRECTORY)
+    return S3Blobs(
+        endpoint=store.s3.endpoint,
+        bucket=store.s3.bucket,
+        prefix=store.s3.prefix,
+        region=store.s3.region,
+        access_key_id_file=_file(role, "blob-access-key-id", store.s3.credentials_secret_ref),
+        secret_access_key_file=_file(role, "blob-secret-access-key", store.s3.credentials_secret_ref),
+        ca_file=_file(role, "blob-ca", store.s3.ca_secret_ref),
+    )
+
+
+def _store(spec: KnowledgeBaseSpec, role: Role) -> StoreSettings:
+    store = spec.vector_store
+    if store is None:
+        return EmbeddedStore()
+    return QdrantStore(
+        url=store.url,
+        api_key_file=_file(role, "vector-store-api-key", store.api_key_secret_ref),
+        ca_file=_file(role, "vector-store-ca", store.ca_secret_ref),
+    )
+
+
+def _file(role: Role, purpose: str, reference: object | None) -> str | None:
+    """Where a referenced secret lies inside the pod; None when nothing is referenced."""
+    return None if reference is None else names.secret_file(role, purpose)

@@ -1,0 +1,1 @@
+"""The runtimes: turn documents into vectors and questions into answers."""
