@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -23,6 +23,8 @@ from lectern_contract.resources.common import (
     PrinterColumn,
     ResourceName,
     Rule,
+    SpecModel,
+    without_nulls,
 )
 from lectern_contract.resources.ingestion_source import IngestionSourceSpec
 from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
@@ -166,7 +168,7 @@ def parse(document: Mapping[str, Any]) -> AnyResource:
         )
     body = {key: value for key, value in document.items() if key not in ("kind", "apiVersion")}
     try:
-        return model.model_validate_json(json.dumps(body))
+        return model.model_validate_json(json.dumps(without_nulls(body, model)), by_alias=True, by_name=False)
     except (TypeError, ValueError) as error:
         if isinstance(error, ValidationError):
             raise _invalid(label, error) from error
@@ -185,24 +187,46 @@ def parse_as(model: type[R], document: Mapping[str, Any]) -> R:
     return resource
 
 
+def check_update(old: AnyResource, new: AnyResource) -> None:
+    """Raise `ResourceInvalid` when `new` changes what `old` fixed for the life of the resource."""
+    label = f"{new.kind_name}/{new.name}"
+    for path, message in _changes(old.spec, new.spec, "spec"):
+        raise ResourceInvalid(f"{label}: {path}: {message}", resource=label, field=path)
+
+
+def _changes(old: SpecModel, new: SpecModel, path: str) -> Iterator[tuple[str, str]]:
+    """Broken transition rules, outermost first. As on the API server, they hold between two present objects."""
+    for rule in type(new).rules:
+        if rule.kept is not None and not rule.kept(old, new):
+            yield f"{path}.{rule.field}", rule.message
+    for name, field in type(new).model_fields.items():
+        before, after = getattr(old, name), getattr(new, name)
+        if isinstance(before, SpecModel) and isinstance(after, SpecModel):
+            yield from _changes(before, after, f"{path}.{field.alias or name}")
+
+
 def _invalid(label: str, error: ValidationError) -> ResourceInvalid:
     """The first fault as a sentence: field path, cause, and how many more there are."""
     faults = error.errors(include_url=False, include_input=False)
     first = faults[0]
-    field = _path(first["loc"])
-    cause = first["msg"].removeprefix("Value error, ")
-    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    parts, cause = first["loc"], first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         cause = "unknown field; remove it, or check its spelling"
+    elif first["type"] == "missing":
+        cause = "required; set it"
+    elif first["type"] == "rule":
+        parts = (*parts, *first["ctx"]["field"].split("."))
+    elif parts[-1] == "[key]":
+        parts, cause = parts[:-2], f"key {parts[-2]!r}: {cause}"
+    field = _path(parts)
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     return ResourceInvalid(f"{label}: {field}: {cause}{more}", resource=label, field=field)
 
 
 def _path(parts: tuple[int | str, ...]) -> str:
     """`("spec", "tenants", 0, "name")` as `spec.tenants[0].name`."""
-    text = ""
-    for part in parts:
-        text += f"[{part}]" if isinstance(part, int) else f".{to_camel(part) if '_' in part else part}"
-    return text.lstrip(".") or "spec"
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.strip(".") or "spec"
 
 
 __all__ = [
@@ -217,6 +241,7 @@ __all__ = [
     "Metadata",
     "RagEndpoint",
     "Resource",
+    "check_update",
     "parse",
     "parse_as",
 ]

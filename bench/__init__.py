@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its floor, its ratio and its hardware."""

@@ -1,0 +1,1 @@
+"""The operator: turns KnowledgeBase, IngestionSource and RagEndpoint into manifests and status."""

@@ -1,0 +1,1 @@
+"""Tests of lectern_operator, and guards of the repository's layout."""

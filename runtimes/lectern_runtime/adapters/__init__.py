@@ -1,0 +1,1 @@
+"""One file per outside system: each adapter gives a client library the shape of a port."""

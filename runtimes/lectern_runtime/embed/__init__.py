@@ -1,0 +1,1 @@
+"""Embedding: turns document messages into chunks with vectors in the store."""

@@ -1,0 +1,1 @@
+"""Evaluation: turns golden sets into scores."""

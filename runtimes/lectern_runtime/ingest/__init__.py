@@ -1,0 +1,1 @@
+"""Ingestion: turns a source's listing into document messages, one for each change."""

@@ -1,0 +1,1 @@
+"""Query: turns an HTTP question into an answer with citations."""

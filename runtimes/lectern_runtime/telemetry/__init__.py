@@ -1,0 +1,1 @@
+"""Metrics and logs that every runtime writes in the same form."""

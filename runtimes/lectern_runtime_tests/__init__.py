@@ -1,0 +1,1 @@
+"""Tests of lectern_contract, lectern_runtime and lectern_cli."""

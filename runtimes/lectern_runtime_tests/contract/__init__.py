@@ -1,0 +1,1 @@
+"""Tests of lectern_contract."""
