@@ -47,3 +47,83 @@ class ModelNotInstalled(ConfigurationError):
 
 class EmbedderFailed(DependencyError):
     """A model gave no usable vectors for a call that it should have answered."""
+
+
+class StoreError(DependencyError):
+    """The vector store could not do what it was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, dependency="vector-store")
+
+
+class CollectionUnknown(StoreError):
+    """A call names a collection, or an alias, that the store does not have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the vector store has no collection or alias {name!r}; "
+            "it is made when its knowledge base is reconciled, or was dropped since"
+        )
+        self.name = name
+
+
+class CollectionMismatch(ConfigurationError):
+    """A collection exists and was made for something else."""
+
+
+class VectorInvalid(DependencyError):
+    """A vector has the wrong shape or holds what no search can compare, such as NaN."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, dependency="embedder")
+
+
+class BlobMissing(DocumentError):
+    """The blob store does not have these bytes, so a message refers to a document that nobody can read."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(
+            f"the blob store has no bytes with sha256 {sha256}; run a full resync of the document's source",
+            stage="fetch",
+            reason="BlobMissing",
+        )
+        self.sha256 = sha256
+
+
+class BlobDamaged(DocumentError):
+    """The stored bytes are no longer those that were put."""
+
+    def __init__(self, sha256: str) -> None:
+        super().__init__(
+            f"the bytes stored under sha256 {sha256} have another digest; "
+            "check the disk, then run a full resync of the document's source",
+            stage="fetch",
+            reason="BlobDamaged",
+        )
+        self.sha256 = sha256
+
+
+class BlobStoreError(DependencyError):
+    """The blob store could not do what it was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, dependency="blob-store")
+
+
+class LogError(DependencyError):
+    """The log could not do what it was asked."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, dependency="log")
+
+
+class TopicUnknown(LogError):
+    """A call names a topic that the log does not have."""
+
+    def __init__(self, topic: str) -> None:
+        super().__init__(f"the log has no topic {topic!r}; it is made when its knowledge base is reconciled")
+        self.topic = topic
+
+
+class TopicMismatch(ConfigurationError):
+    """A topic exists with another number of partitions or another clean-up policy."""

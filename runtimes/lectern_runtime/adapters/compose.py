@@ -1,0 +1,105 @@
+"""Which adapter stands behind which port, chosen by the settings.
+
+Called by each program's main and by the embedded mode. A kind that this release has no adapter for is
+refused here with a sentence, never replaced by another. Adapters are imported where they are used, so
+that a container needs only the libraries of its own extra.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from lectern_contract.errors import ConfigurationError
+from lectern_contract.settings import (
+    BlobSettings,
+    DirectoryBlobs,
+    EmbeddedLog,
+    EmbeddedStore,
+    EmbedderSettings,
+    InProcessModel,
+    LogSettings,
+    S3Blobs,
+    StoreSettings,
+    WorkerSettings,
+)
+from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
+
+
+async def open_log(settings: LogSettings, data: DataDirectory | None) -> Log:
+    """The log of `settings`; an embedded one needs a data directory."""
+    if not isinstance(settings, EmbeddedLog):
+        _not_yet("spec.messaging (Kafka)", "leave spec.messaging out to use the embedded log")
+    from lectern_runtime.adapters.sqlite_log import SqliteLog
+
+    return await SqliteLog.open(_needed(data, "log").log_path)
+
+
+async def open_blobs(settings: BlobSettings, data: DataDirectory | None) -> BlobStore:
+    """The blob store of `settings`: a mounted volume, or the data directory."""
+    if isinstance(settings, S3Blobs):
+        _not_yet("spec.blobStore.s3", "leave spec.blobStore out, or use spec.blobStore.persistentVolume")
+    assert isinstance(settings, DirectoryBlobs)
+    from lectern_runtime.adapters import directory
+
+    path = Path(settings.path) if settings.path else _needed(data, "blob store").blobs_path
+    return await directory.DirectoryBlobs.open(path)
+
+
+async def open_store(settings: StoreSettings, data: DataDirectory | None) -> VectorStore:
+    """The vector store of `settings`; an embedded one needs a data directory."""
+    if not isinstance(settings, EmbeddedStore):
+        _not_yet("spec.vectorStore (Qdrant)", "leave spec.vectorStore out to use the embedded store")
+    from lectern_runtime.adapters.edge import EdgeStore
+
+    return await EdgeStore.open(_needed(data, "vector store").store_path)
+
+
+def open_embedder(settings: EmbedderSettings) -> Embedder:
+    """The embedding model of `settings`; the one in process is MiniLM and no other."""
+    check_embedder(settings)
+    from lectern_runtime.adapters import onnx
+
+    return onnx.OnnxMiniLm.open()
+
+
+def check_embedder(settings: EmbedderSettings) -> None:
+    """Raise `ConfigurationError` when the model in this process is not the one that is asked for."""
+    if not isinstance(settings.source, InProcessModel):
+        _not_yet("spec.embedding.server", "leave spec.embedding.server out to embed in process")
+    from lectern_runtime.adapters import minilm_files, onnx
+
+    own, limit = minilm_files.MODEL, onnx.MAX_INPUT_TOKENS
+    fits = settings.model in (own, own.rpartition("/")[2]) and settings.dimensions == onnx.DIMENSIONS
+    if not fits or settings.max_input_tokens > limit:
+        raise ConfigurationError(
+            f"spec.embedding asks for {settings.model} with {settings.dimensions} dimensions and up to "
+            f"{settings.max_input_tokens} tokens; the model in this process is {own} with {onnx.DIMENSIONS} dimensions "
+            f"and up to {limit} tokens. Write that one, or set spec.embedding.server on a cluster"
+        )
+
+
+def check_embedded(settings: WorkerSettings) -> None:
+    """Raise `ConfigurationError` unless all that the settings ask for is in this process."""
+    check_embedder(settings.embedder)
+    for asked, embedded, field in (
+        (settings.log, EmbeddedLog, "spec.messaging"),
+        (settings.blobs, DirectoryBlobs, "spec.blobStore.s3"),
+        (settings.store, EmbeddedStore, "spec.vectorStore"),
+    ):
+        if not isinstance(asked, embedded):
+            _not_yet(f"KnowledgeBase/{settings.knowledge_base}: {field}", "leave it out for the embedded mode")
+
+
+def _needed(data: DataDirectory | None, what: str) -> DataDirectory:
+    if data is None:
+        raise ConfigurationError(
+            f"the settings name no server for the {what} and this program has no data directory; "
+            "on a cluster set spec.messaging, spec.vectorStore and spec.blobStore"
+        )
+    return data
+
+
+def _not_yet(field: str, advice: str) -> NoReturn:
+    raise ConfigurationError(f"{field}: this release has no adapter for it yet (see docs/status.md); {advice}")

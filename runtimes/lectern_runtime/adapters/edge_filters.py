@@ -1,0 +1,95 @@
+"""Turns a `Scope` into filters of Qdrant's engine; every filter of the embedded store is made here.
+
+Metadata is matched through one derived field, `metadata_terms`, that holds each entry as JSON. So one
+keyword index serves fields of any name and type, and 1, "1" and true stay apart: the engine's Python binding
+turns a boolean into an integer (seen with 0.9.0).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchValue, RangeFloat
+
+from lectern_contract.errors import ScopeDenied
+from lectern_contract.ids import DocumentId
+from lectern_contract.payload import Field, MetadataValue, PayloadKind
+from lectern_contract.scope import FieldFilter, FilterValue, Scope
+
+if TYPE_CHECKING:
+    from qdrant_edge import ConditionType
+
+METADATA_TERMS = "metadata_terms"
+_METADATA_PREFIX = Field.metadata("")
+
+
+def metadata_terms(metadata: Mapping[str, MetadataValue]) -> list[str]:
+    """The entries of a document's metadata as words of one keyword field, in order."""
+    return sorted(_term(name, value) for name, value in metadata.items())
+
+
+def chunks_of_scope(scope: Scope) -> Filter:
+    """All chunks that the scope may see: what every search is restricted to, and whose terms it weighs."""
+    return Filter(must=[_kind(PayloadKind.CHUNK), *_scope(scope)])
+
+
+def records_of_scope(scope: Scope) -> Filter:
+    """All document records that the scope may see."""
+    return Filter(must=[_kind(PayloadKind.RECORD), *_scope(scope)])
+
+
+def record_of(scope: Scope, document: DocumentId) -> Filter:
+    """The record of one document, if the scope may see it."""
+    return Filter(must=[HasIdCondition({document}), _kind(PayloadKind.RECORD), *_scope(scope)])
+
+
+def chunks_of(scope: Scope, document: DocumentId) -> Filter:
+    """The chunks of one document, if the scope may see them."""
+    return Filter(must=[_document(document), _kind(PayloadKind.CHUNK), *_scope(scope)])
+
+
+def older_chunks_of(scope: Scope, document: DocumentId, *, version: int) -> Filter:
+    """The document's chunks of versions before `version`."""
+    return Filter(must=[_document(document), _kind(PayloadKind.CHUNK), _before(version), *_scope(scope)])
+
+
+def overwritable(scope: Scope, *, version: int) -> Filter:
+    """Stored points that a write of `version` may replace: older ones, and none outside the scope."""
+    return Filter(must=[_before(version), *_scope(scope)])
+
+
+def points_of_kind(kind: PayloadKind) -> Filter:
+    """All points of a kind, whoever may see them: for counts only."""
+    return Filter(must=[_kind(kind)])
+
+
+def _scope(scope: Scope) -> list[ConditionType]:
+    return [_condition(each) for each in scope.must]
+
+
+def _condition(each: FieldFilter) -> ConditionType:
+    if each.field.startswith(_METADATA_PREFIX):
+        name = each.field.removeprefix(_METADATA_PREFIX)
+        return FieldCondition(METADATA_TERMS, match=MatchAny([_term(name, value) for value in each.values]))
+    words = [value for value in each.values if isinstance(value, str)]
+    if len(words) != len(each.values):
+        raise ScopeDenied(f"the store matches the field {each.field!r} with words only")
+    return FieldCondition(each.field, match=MatchAny(words))
+
+
+def _term(name: str, value: FilterValue) -> str:
+    return json.dumps([name, value], ensure_ascii=False)
+
+
+def _kind(kind: PayloadKind) -> ConditionType:
+    return FieldCondition(Field.KIND, match=MatchValue(kind.value))
+
+
+def _document(document: DocumentId) -> ConditionType:
+    return FieldCondition(Field.DOCUMENT_ID, match=MatchValue(document))
+
+
+def _before(version: int) -> ConditionType:
+    return FieldCondition(Field.VERSION, range=RangeFloat(lt=float(version)))  # exact: versions are below 2^53

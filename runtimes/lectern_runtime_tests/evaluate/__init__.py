@@ -1,0 +1,1 @@
+"""Tests of evaluation: from golden sets to scores."""
