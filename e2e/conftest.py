@@ -1,0 +1,69 @@
+"""Fixtures of every test that needs the real API server: one control plane a session, one namespace a test.
+
+A component that has not been built fails the test with the command that builds it; nothing is skipped. Run with
+`-n0`: every worker of pytest-xdist would start a control plane of its own.
+"""
+
+import time
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from e2e.testbed import control_plane as testbed
+from e2e.testbed import fake_node as fakes
+from e2e.testbed.errors import ApiRefused, StartFailed
+
+SESSION_USERS = (testbed.User("alice"), testbed.User("bob"))
+NAMESPACE_SECONDS = 15.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what uses the control plane, so that `-m 'not integration'` leaves it out."""
+    for item in items:
+        if "control_plane" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[testbed.ControlPlane]:
+    """Start a real control plane for the session; the users alice and bob have no rights."""
+    with testbed.control_plane(users=SESSION_USERS) as plane:
+        yield plane
+
+
+@pytest.fixture
+def namespace(control_plane: testbed.ControlPlane) -> Iterator[str]:
+    """Make a namespace of its own for the test, ready for pods, and delete it afterwards without waiting."""
+    name = f"test-{uuid.uuid4().hex[:10]}"
+    control_plane.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    _await_ready_for_pods(control_plane, name)
+    yield name
+    control_plane.request("DELETE", f"/api/v1/namespaces/{name}")
+    # No kubelet confirms the end of pods that are left, and the namespace would wait for them.
+    control_plane.request("DELETE", f"/api/v1/namespaces/{name}/pods", {"gracePeriodSeconds": 0})
+
+
+@pytest.fixture
+def fake_node(control_plane: testbed.ControlPlane, namespace: str) -> Iterator[fakes.FakeNode]:
+    """Let a double of scheduler and kubelet serve the test's namespace (see its docstring for what it cannot show)."""
+    with fakes.fake_node(control_plane, namespace=namespace) as node:
+        yield node
+
+
+def _await_ready_for_pods(plane: testbed.ControlPlane, namespace: str) -> None:
+    """Wait for what the controllers put into a new namespace: pods are refused or not started before."""
+    deadline = time.monotonic() + NAMESPACE_SECONDS
+    for path in ("serviceaccounts/default", "configmaps/kube-root-ca.crt"):
+        while True:
+            try:
+                plane.request("GET", f"/api/v1/namespaces/{namespace}/{path}")
+                break
+            except ApiRefused as refused:
+                if refused.status != 404:
+                    raise
+            if time.monotonic() > deadline:
+                raise StartFailed(
+                    f"Namespace {namespace} got no {path} in {NAMESPACE_SECONDS:.0f} s; see {plane.logs}."
+                )
+            time.sleep(0.02)

@@ -1,0 +1,122 @@
+"""Builds what the testbed needs from pinned manifests: `python -m e2e.testbed.build [--print-missing]`.
+
+Each piece goes from its manifest into a directory of the cache named by the manifest's hash, so a second run says
+`cached` and does nothing. `make test` calls this before the integration tests. Exit status 2 means that something
+is missing on this machine, and the message names it.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from e2e.testbed import cache, gobuild, pieces
+from e2e.testbed.errors import ComponentError
+
+WAIT_FOR_OTHER_BUILD_SECONDS = 3600.0
+GIGABYTE = 1_000_000_000
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build what is missing and return the exit status (0 done, 1 something missing with --print-missing, 2 error)."""
+    parser = argparse.ArgumentParser(prog=pieces.BUILD_COMMAND, description="Build the testbed's components once.")
+    parser.add_argument("--print-missing", action="store_true", help="say what would be built and why; build nothing")
+    options = parser.parse_args(arguments)
+    try:
+        if options.print_missing:
+            return _print_missing(os.environ)
+        for piece in _wanted(os.environ):
+            ensure(piece, os.environ, _say)
+    except ComponentError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted: what was compiled is kept for the next build", file=sys.stderr)
+        return 130
+    return 0
+
+
+def ensure(piece: pieces.Piece, environment: Mapping[str, str], say: Callable[[str], None]) -> Path:
+    """Return the directory of `piece`, building it first where it is not in the cache."""
+    root = cache.root(environment)
+    place = piece.place(root)
+    if not place.missing:
+        say(f"{piece.name}: cached in {place.directory}")
+        return place.directory
+    _make_root(root)
+
+    def waiting() -> None:
+        say(f"{piece.name}: another process is building it; waiting")
+
+    with cache.lock(place.directory.with_suffix(".lock"), waiting, WAIT_FOR_OTHER_BUILD_SECONDS):
+        if piece.place(root).missing:
+            _build(piece, place, environment, say)
+        else:
+            say(f"{piece.name}: cached in {place.directory} by the other build")
+    return place.directory
+
+
+def _build(piece: pieces.Piece, place: cache.Place, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
+    from e2e.testbed import go_toolchain  # late: `cached` must not pay for its imports
+
+    say(f"{piece.name}: building {piece.purpose}.")
+    say(f"  why: {place.directory} does not exist yet (first use, or the manifest changed)")
+    say(f"  time: about {piece.about}; kept outside the repository")
+    _check_disk(piece, place.directory.parent)
+    start = time.monotonic()
+    go = go_toolchain.find(piece.manifest, place.directory.parent, environment, say)
+    with cache.filled_atomically(place.directory) as target, tempfile.TemporaryDirectory() as source:
+        for file in ("go.mod", "go.sum"):  # a copy: go may touch the files, the committed ones never change
+            shutil.copyfile(piece.manifest / file, Path(source) / file)
+        log = place.directory.with_suffix(".log")
+        log.write_bytes(b"")
+        piece.make(gobuild.Workshop(go, Path(source), target, log, environment, say))
+        absent = [output for output in piece.outputs if not (target / output).exists()]
+        if absent:
+            raise ComponentError(f"The recipe of {piece.name} made no {', '.join(absent)}; see {log}.")
+    say(f"{piece.name}: built in {gobuild.elapsed(time.monotonic() - start)} into {place.directory}")
+
+
+def _wanted(environment: Mapping[str, str]) -> list[pieces.Piece]:
+    if not environment.get("KUBEBUILDER_ASSETS"):
+        return list(pieces.PIECES)
+    _say(f"controlplane: given by KUBEBUILDER_ASSETS in {pieces.binaries(environment)}")
+    return [piece for piece in pieces.PIECES if piece is not pieces.CONTROL_PLANE]
+
+
+def _print_missing(environment: Mapping[str, str]) -> int:
+    root = cache.root(environment)
+    missing = [piece for piece in _wanted(environment) if piece.place(root).missing]
+    for piece in missing:
+        _say(f"{piece.name}: {piece.purpose}; about {piece.about}")
+    return 1 if missing else 0
+
+
+def _make_root(root: Path) -> None:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ComponentError(
+            f"The cache directory {root} cannot be made ({error.strerror}); set XDG_CACHE_HOME to a writable place."
+        ) from error
+
+
+def _check_disk(piece: pieces.Piece, root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if free < piece.free_disk_gigabytes * GIGABYTE:
+        raise ComponentError(
+            f"Building {piece.name} needs about {piece.free_disk_gigabytes} GB of disk and {root} has "
+            f"{free / GIGABYTE:.1f} GB free; free some or set XDG_CACHE_HOME to another disk."
+        )
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
