@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ ODD_TEXTS = (
     " ", "\n", "\r", "\x00", "\x0b", "\u0085", "\u00a0", "\u2028", "ß", "e\u0301", "𝄞", "\u212a", "/", "..", "?", "#",
     "@", "\\",
 )  # fmt: skip
-OTHER_TYPES: tuple[Any, ...] = (None, REMOVED, True, 1, 0.5, 2**63, "a", "1", "true", [], [None], ["a"], {}, {"a": "a"})
+OTHER_TYPES: tuple[Any, ...] = (True, 1, 0.5, 2**63, "a", "1", "true", [], [None], ["a"], {}, {"a": "a"})
 
 
 @dataclass(frozen=True)
@@ -32,14 +32,24 @@ class Variant:
     spec: dict[str, Any]
 
 
-def variants(spec: Mapping[str, Any], schema: Schema, seen: set[str]) -> Iterator[Variant]:
-    """Yield the variants of a spec, without those of fields and types that are in `seen` already."""
+def variants(
+    spec: Mapping[str, Any], schema: Schema, seen: set[str], others: Sequence[Mapping[str, Any]]
+) -> Iterator[Variant]:
+    """Yield the variants of a spec, without those of fields and types that are in `seen` already.
+
+    From `others` (further specs of the kind) come the members that the spec leaves out: the rest of each union.
+    """
     for path, node in _places(spec, schema, ()):
-        value, replacements = _get(spec, path), list[Any]()
-        if _is_new(seen, "field", [path[-1], node.get("description"), node["type"], "properties" in node]):
-            replacements += OTHER_TYPES
-        if _is_new(seen, "type", {key: part for key, part in node.items() if key not in ("default", "description")}):
-            replacements += _replacements(value, node)
+        value = _get(spec, path)
+        replacements: list[Any] = []
+        if path and _is_new(seen, "field", [path[-1], node.get("description"), node["type"]]):
+            replacements += (None, REMOVED, [] if isinstance(value, str) else "a")
+        if path and _is_new(
+            seen, "type", {key: part for key, part in node.items() if key not in ("default", "description")}
+        ):
+            replacements += (*OTHER_TYPES, *_replacements(value, node))
+        if "properties" in node:
+            replacements += _joined(value, [_get(other, path) for other in others])
         for replacement in replacements:
             yield Variant(f"{'.'.join(map(str, path))} = {_shown(replacement)}", _with(spec, path, replacement))
 
@@ -50,8 +60,7 @@ def _is_new(seen: set[str], sort: str, what: Any) -> bool:
 
 
 def _places(value: Any, schema: Schema, path: Path) -> Iterator[tuple[Path, Schema]]:
-    if path:
-        yield path, schema
+    yield path, schema
     if isinstance(value, dict):
         for name, item in value.items():
             child = schema.get("properties", {}).get(name, schema.get("additionalProperties"))
@@ -65,7 +74,7 @@ def _replacements(value: Any, schema: Schema) -> Iterator[Any]:
         case "integer":
             yield from (schema["minimum"] - 1, schema["minimum"], schema["maximum"], schema["maximum"] + 1, str(value))
         case "string" if "enum" in schema:
-            yield from (*schema["enum"], value.lower(), value.upper(), value + " ", "")
+            yield from (*schema["enum"], *map(str.lower, schema["enum"]), value.upper(), value + " ", "")
         case "string":
             yield from _texts(value, schema)
         case "array":
@@ -85,7 +94,7 @@ def _replacements(value: Any, schema: Schema) -> Iterator[Any]:
 
 def _texts(value: str, schema: Schema) -> Iterator[str]:
     yield from (value + odd for odd in ODD_TEXTS)
-    yield from (odd + value for odd in ODD_TEXTS)
+    yield from (odd + value for odd in ODD_TEXTS[:4])
     yield from ("", value[:-1], value.upper(), value.lower(), value[0], "x", "9", "-", "-1", "0", "1.0")
     for length in (schema["maxLength"], schema["maxLength"] + 1):
         yield from (value + value[-1] * (length - len(value)), "x" * length, "é" * length, "𝄞" * length)
@@ -107,14 +116,25 @@ def _many(item: Any, count: int) -> list[Any]:
     return [item | {key: f"{item[key]}{number}" for key in names} for number in range(count)]
 
 
+def _joined(value: Mapping[str, Any], others: Sequence[Any]) -> Iterator[dict[str, Any]]:
+    """The object with one more member, as another spec has it in this place."""
+    for other in others:
+        if isinstance(other, dict):
+            yield from ({**value, name: other[name]} for name in sorted(set(other) - set(value)))
+
+
 def _get(spec: Any, path: Path) -> Any:
+    """What lies at the path, or None where it leads nowhere."""
     for part in path:
-        spec = spec[part]
+        inside = part in spec if isinstance(spec, dict) else isinstance(spec, list) and part == 0 and bool(spec)
+        spec = spec[part] if inside else None
     return spec
 
 
 def _with(spec: Mapping[str, Any], path: Path, replacement: Any) -> dict[str, Any]:
     result = copy.deepcopy(dict(spec))
+    if not path:
+        return dict(replacement)
     place = _get(result, path[:-1])
     if replacement is REMOVED:
         del place[path[-1]]

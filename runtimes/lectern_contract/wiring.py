@@ -171,13 +171,14 @@ def _searched(kb: KnowledgeBase) -> SearchedKnowledgeBase:
         alias=names.alias(kb.namespace, kb.name),
         access_levels=kb.spec.partitioning.access_levels,
         filterable_fields=tuple(field.name for field in store.filterable_fields) if store else (),
-        embedder=_embedder(kb, Role.QUERY),
+        # one query service may search several knowledge bases: each has its own secrets
+        embedder=_embedder(kb, Role.QUERY, prefix=f"{kb.name}."),
         sparse_language=kb.spec.sparse.language if kb.spec.sparse.enabled else None,
-        store=_store(kb.spec, Role.QUERY),
+        store=_store(kb.spec, Role.QUERY, prefix=f"{kb.name}."),
     )
 
 
-def _embedder(kb: KnowledgeBase, role: Role) -> EmbedderSettings:
+def _embedder(kb: KnowledgeBase, role: Role, *, prefix: str = "") -> EmbedderSettings:
     spec = kb.spec.embedding
     source: InProcessModel | ModelServerSettings = InProcessModel()
     if spec.server is not None and spec.server.external is not None:
@@ -185,8 +186,8 @@ def _embedder(kb: KnowledgeBase, role: Role) -> EmbedderSettings:
         source = ModelServerSettings(
             url=external.url,
             protocol=external.protocol,
-            api_key_file=_file(role, "embedder-api-key", external.api_key_secret_ref),
-            ca_file=_file(role, "embedder-ca", external.ca_secret_ref),
+            api_key_file=_file(role, f"{prefix}embedder-api-key", external.api_key_secret_ref),
+            ca_file=_file(role, f"{prefix}embedder-ca", external.ca_secret_ref),
         )
     elif spec.server is not None:
         url = names.service_url(names.child(kb.name, Role.EMBEDDER), kb.namespace, names.EMBEDDER_PORT)
@@ -233,14 +234,14 @@ def _blobs(spec: KnowledgeBaseSpec, role: Role) -> BlobSettings:
     )
 
 
-def _store(spec: KnowledgeBaseSpec, role: Role) -> StoreSettings:
+def _store(spec: KnowledgeBaseSpec, role: Role, *, prefix: str = "") -> StoreSettings:
     store = spec.vector_store
     if store is None:
         return EmbeddedStore()
     return QdrantStore(
         url=store.url,
-        api_key_file=_file(role, "vector-store-api-key", store.api_key_secret_ref),
-        ca_file=_file(role, "vector-store-ca", store.ca_secret_ref),
+        api_key_file=_file(role, f"{prefix}vector-store-api-key", store.api_key_secret_ref),
+        ca_file=_file(role, f"{prefix}vector-store-ca", store.ca_secret_ref),
     )
 
 

@@ -80,6 +80,9 @@ class Log(Protocol):
     async def subscribe(self, topic: str, *, group: str | None) -> Consumer:
         """Join `group` on `topic`; without a group, read alone from the end on and commit nothing."""
 
+    async def lag(self, topic: str, *, group: str) -> int:
+        """Records between what `group` committed and the end of the topic, read without joining the group."""
+
     async def close(self) -> None:
         """Release what the adapter holds."""
 

@@ -12,38 +12,18 @@ from functools import lru_cache
 
 import snowballstemmer
 
-SNOWBALL = {
-    "da": "danish",
-    "de": "german",
-    "en": "english",
-    "es": "spanish",
-    "fi": "finnish",
-    "fr": "french",
-    "it": "italian",
-    "nl": "dutch",
-    "no": "norwegian",
-    "pt": "portuguese",
-    "ru": "russian",
-    "sv": "swedish",
-}
-"""Name of the stemmer for each language that `KnowledgeBase.spec.sparse.language` knows."""
+from lectern_runtime.sparse import ALGORITHMS
+from lectern_runtime.stop_words import STOP_WORDS
 
-# Words that ask, point or join and name nothing: a passage needs none of them to answer.
-_ENGLISH_EMPTY = frozenset(
-    """
-    a about after all also am an and another any anybody anyone anything are aren as at away be became because become
-    been before being between both but by came can cannot come could couldn did didn do does doesn doing don done
-    during each either else ever every far few find for from gave get gets getting give given gives go goes got had
-    hadn has hasn have haven having he her here hers herself him himself his how however i if in instead into is isn
-    it its itself just keep know let like ll made make makes making many may me mean means might mine more most much
-    must my myself need needs no nor not of off often on once one ones only onto or other our ours ourselves out over
-    own per please put quite rather re really same say says shall she should shouldn show since so some somebody
-    someone something still such t take taken takes tell than that the their theirs them themselves then there these
-    they thing things this those though through thus to told too took toward under until up upon us use used uses
-    using ve very via want wants was wasn way we well went were weren what whatever when where whether which while
-    who whom whose why will with within without won would wouldn yes yet you your yours yourself
-    """.split()
-)
+# What people write around a question in English and what names nothing; function words stand in `stop_words.py`.
+_EMPTY_IN_QUESTIONS = """
+also another anybody anyone anything away became become becomes been came come else ever every everything far find
+gave get gets getting give given gives go goes going got happen happens instead keep know let like made make makes
+making many may mean means might mine much must need needs one ones onto please put quite rather really say says
+shall show since somebody someone something still take taken takes tell thing things though thus told together
+took toward upon use used uses using via want wants way well whatever whenever whether whose within without
+yes yet
+"""
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
 _LONGEST_WORD = 64  # longer runs are digests and encoded data, which nobody asks about
@@ -53,9 +33,10 @@ class Terms:
     """Reads content words in one language (ISO 639-1). Words of an unknown language are folded but not stemmed."""
 
     def __init__(self, language: str | None) -> None:
-        name = SNOWBALL.get(language or "")
-        stemmer = snowballstemmer.stemmer(name) if name else None
-        self._empty = _ENGLISH_EMPTY if language in (None, "en") else frozenset()
+        algorithm = ALGORITHMS.get(language or "")
+        stemmer = snowballstemmer.stemmer(algorithm) if algorithm else None
+        known = STOP_WORDS.get(language or "en", frozenset())
+        self._empty = known.union(_EMPTY_IN_QUESTIONS.split()) if language in (None, "en") else known
 
         # A stem costs about 30 microseconds and a corpus repeats its words: remembering them makes reading cheap.
         @lru_cache(maxsize=50_000)

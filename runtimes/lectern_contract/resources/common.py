@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from types import NoneType, UnionType
+from typing import Annotated, Any, ClassVar, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
@@ -45,20 +46,35 @@ class SpecModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True, strict=True)
     rules: ClassVar[tuple[Rule, ...]] = ()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_nulls(cls, data: object) -> object:
-        """Treat null as absent, as the API server does with a field that is not nullable."""
-        if isinstance(data, Mapping):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
-
     @model_validator(mode="after")
     def _check_rules(self) -> Self:
         for rule in type(self).rules:
             if rule.holds is not None and not rule.holds(self):
                 raise PydanticCustomError("rule", "{message}", {"message": rule.message, "field": rule.field})
         return self
+
+
+def without_nulls(value: object, annotation: object) -> object:
+    """Take null for absent, as the API server does: in fields that the model knows and in maps, not in lists.
+
+    A walk beside the models and not a validator of theirs: one that runs before would hide from pydantic that
+    the document is JSON, where a tuple is written as an array.
+    """
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and isinstance(value, Mapping):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return {
+            key: without_nulls(item, fields[key]) if key in fields else item
+            for key, item in value.items()
+            if item is not None or key not in fields
+        }
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is tuple and isinstance(value, list):
+        return [without_nulls(item, arguments[0]) for item in value]
+    if origin is dict and isinstance(value, Mapping):
+        return {key: without_nulls(item, arguments[1]) for key, item in value.items() if item is not None}
+    if origin in (Union, UnionType) and (members := [member for member in arguments if member is not NoneType]):
+        return without_nulls(value, members[0])
+    return value
 
 
 def exactly_one(*fields: str, message: str) -> Rule:
@@ -119,12 +135,13 @@ def not_above(low: str, high: str) -> Rule:
 # Names of our own things. No "/" and no whitespace: a partition is written tenant/accessLevel.
 PARTITION_PART = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 DNS_LABEL = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
-KUBERNETES_NAME = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+KUBERNETES_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 
 PartitionPart = Annotated[str, StringConstraints(pattern=PARTITION_PART, max_length=63)]
 NAME_LENGTH = 40
 """Characters of a resource's name: names of children (see `names`) and label values have 63."""
 ResourceName = Annotated[str, StringConstraints(pattern=DNS_LABEL, max_length=NAME_LENGTH)]
+NamespaceName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
 ObjectName = Annotated[str, StringConstraints(pattern=KUBERNETES_NAME, min_length=1, max_length=253)]
 Unit = Annotated[str, StringConstraints(pattern=r"^(0(\.[0-9]{1,6})?|1(\.0{1,6})?)$", max_length=8)]
 """A decimal from 0 to 1 written as a string, because resources carry no floating-point numbers."""
@@ -202,6 +219,21 @@ class Toleration(SpecModel):
     )
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
         default=None, description="Effect of the taint; left out means every effect."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.operator == 'Equal' || !has(self.value)",
+            message="value belongs to operator Equal; remove it for Exists",
+            field="value",
+            holds=lambda value: value.operator == "Equal" or value.value is None,
+        ),
+        Rule(
+            cel="self.operator == 'Exists' || has(self.key)",
+            message="operator Equal needs a key; without one, write operator Exists",
+            field="key",
+            holds=lambda value: value.operator == "Exists" or value.key is not None,
+        ),
     )
 
 

@@ -18,9 +18,9 @@ from lectern_contract.resources.common import (
     HttpUrl,
     ManagedServer,
     ModelName,
+    NamespaceName,
     PartitionPart,
     PersistentVolumeLocation,
-    ResourceName,
     Resources,
     Rule,
     S3Location,
@@ -367,7 +367,7 @@ class KnowledgeBaseSpec(SpecModel):
     data_policy: DataPolicy = Field(default_factory=DataPolicy, description="What must not reach the index.")
     backup: Backup | None = Field(default=None, description="When and where snapshots go; left out means never.")
     restore_from: RestoreFrom | None = Field(default=None, description="A snapshot to begin with.")
-    allowed_namespaces: tuple[ResourceName, ...] = Field(
+    allowed_namespaces: tuple[NamespaceName, ...] = Field(
         default=(), max_length=64, description="Other namespaces whose endpoints may use this knowledge base."
     )
     deletion_policy: Literal["Retain", "Delete"] = Field(

@@ -10,12 +10,14 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from lectern_contract.resources.common import (
+    KUBERNETES_NAME,
     ConfigMapKeyRef,
     CredentialsRef,
     Cron,
     HttpUrl,
     ManagedServer,
     ModelName,
+    NamespaceName,
     ObjectName,
     PartitionPart,
     RedisUrl,
@@ -32,9 +34,7 @@ from lectern_contract.resources.common import (
     unique,
 )
 
-HostName = Annotated[
-    str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
-]
+HostName = Annotated[str, StringConstraints(pattern=KUBERNETES_NAME, max_length=253)]
 
 
 class Retrieval(SpecModel):
@@ -273,7 +273,7 @@ class HttpRoute(SpecModel):
     """A route of the Gateway API."""
 
     gateway_name: ObjectName = Field(description="Gateway that carries the route.")
-    gateway_namespace: ObjectName | None = Field(default=None, description="Its namespace; left out means the same.")
+    gateway_namespace: NamespaceName | None = Field(default=None, description="Its namespace; left out means the same.")
     hostnames: tuple[HostName, ...] = Field(default=(), max_length=16, description="Host names of the route.")
 
 

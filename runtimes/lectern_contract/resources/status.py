@@ -65,6 +65,7 @@ class Reason(StrEnum):
     RUN_SUCCEEDED = "RunSucceeded"
     RUN_FAILED = "RunFailed"
     SCHEDULED = "Scheduled"
+    APPLY_REFUSED = "ApplyRefused"
     UNKNOWN = "Unknown"
 
 
@@ -94,6 +95,7 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.RUN_SUCCEEDED: "The last run finished and every document was handed over.",
     Reason.RUN_FAILED: "The last run failed or left documents behind; the message says which and why.",
     Reason.SCHEDULED: "The next run is in the hands of the CronJob.",
+    Reason.APPLY_REFUSED: "The API server refused a child, or its name is taken; the message carries its words.",
     Reason.UNKNOWN: "The fact could not be read yet.",
 }
 
@@ -158,6 +160,10 @@ class LastRun(StatusModel):
 
     started_at: str = Field(description="Start, RFC 3339 in UTC.")
     finished_at: str | None = Field(default=None, description="End, RFC 3339 in UTC; absent while it runs.")
+    job: str | None = Field(default=None, max_length=253, description="Name of the Job; absent in embedded mode.")
+    settings_hash: str | None = Field(
+        default=None, max_length=64, description="Hash of the settings that the run had; absent in embedded mode."
+    )
     result: Literal["Running", "Succeeded", "Failed"] = Field(description="How it ended.")
     listed: int = Field(default=0, ge=0, description="Documents that the source has.")
     published: int = Field(default=0, ge=0, description="Documents that were new or changed.")

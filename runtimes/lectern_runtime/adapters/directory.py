@@ -30,7 +30,7 @@ _ABANDONED_SECONDS = 24 * 3600.0  # age at which a temporary file has no writer 
 
 
 class DirectoryBlobs:
-    """The `BlobStore` in a directory: `sha256/ab/cd…` for bytes, `named/…` for objects, `new/` for what is unfinished."""
+    """The `BlobStore` in a directory: bytes in `sha256/ab/cd…`, named objects in `named`, unfinished files in `new`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root

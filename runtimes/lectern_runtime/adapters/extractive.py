@@ -65,9 +65,7 @@ class ExtractiveGenerator:
     async def close(self) -> None:
         """Release nothing: there is no model."""
 
-    def _scored(
-        self, question: str, passages: Sequence[Passage], units: dict[int, list[Unit]]
-    ) -> list[_Candidate]:
+    def _scored(self, question: str, passages: Sequence[Passage], units: dict[int, list[Unit]]) -> list[_Candidate]:
         """Every unit that could answer, best first."""
         asked = self._terms.distinct(question)
         read = [

@@ -95,6 +95,15 @@ class SqliteLog:
         await self._share_out(topic, group)
         return consumer
 
+    async def lag(self, topic: str, *, group: str) -> int:
+        """Records that stand after what the group committed, in all partitions, read without joining it."""
+
+        def count() -> int:
+            found = self._file.topic(topic)
+            return self._file.count_from(found, self._file.committed(found, group))
+
+        return await self.run(count)
+
     # ----------------------------------------------------------------------- for the consumers only
 
     def published(self, topic: str) -> int:

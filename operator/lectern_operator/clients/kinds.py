@@ -1,0 +1,48 @@
+"""Where each kind that the operator reads or writes lies on the API server.
+
+A table instead of discovery: the kinds are known, one request of discovery for each group would need rights and time,
+and whether an optional kind is served is told by the list of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lectern_contract import resources
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind: its API version, and its name in URLs."""
+
+    api_version: str
+    name: str
+    plural: str
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """Return the URL path of the list, of one object or of its subresource."""
+        root = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
+        scope = f"/namespaces/{namespace}" if namespace else ""
+        return "/".join(part for part in (f"{root}{scope}/{self.plural}", name, subresource) if part)
+
+
+OWNERS = {name: Kind(resources.API_VERSION, name, model.plural) for name, model in resources.KINDS.items()}
+"""Lectern's own kinds."""
+
+CHILDREN = {
+    kind.name: kind
+    for kind in (
+        Kind("apps/v1", "Deployment", "deployments"),
+        Kind("batch/v1", "CronJob", "cronjobs"),
+        Kind("batch/v1", "Job", "jobs"),
+        Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects"),
+        Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications"),
+        Kind("v1", "ConfigMap", "configmaps"),
+        Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
+        Kind("v1", "Pod", "pods"),
+        Kind("v1", "Service", "services"),
+    )
+}
+"""What carries the label of an owner; pods are read only."""
+
+ALL = OWNERS | CHILDREN

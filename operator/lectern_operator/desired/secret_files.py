@@ -1,0 +1,94 @@
+"""Which keys of which Secrets lie as which files in a pod: the other half of the paths in a settings file.
+
+`wiring` writes the paths into the settings; here the same purposes become one projected volume. A test holds the
+two together. Values never pass through the operator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lectern_contract import names
+from lectern_contract.names import Role
+from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources.common import CredentialsRef, SecretKeyRef
+from lectern_operator.desired.metadata import Manifest
+
+VOLUME = "secrets"
+_MODE = 0o440
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SecretFile:
+    """One key of one Secret, and the file that it becomes below the role's directory."""
+
+    path: str
+    secret: str
+    key: str
+
+
+def embedder(kb: KnowledgeBase, prefix: str = "") -> list[SecretFile]:
+    """Return the files of the embedding server's client."""
+    server = kb.spec.embedding.server
+    if server is None or server.external is None:
+        return []
+    external = server.external
+    return [
+        *_key(f"{prefix}embedder-api-key", external.api_key_secret_ref),
+        *_key(f"{prefix}embedder-ca", external.ca_secret_ref),
+    ]
+
+
+def vector_store(kb: KnowledgeBase, prefix: str = "") -> list[SecretFile]:
+    """Return the files of the vector store's client."""
+    store = kb.spec.vector_store
+    if store is None:
+        return []
+    return [
+        *_key(f"{prefix}vector-store-api-key", store.api_key_secret_ref),
+        *_key(f"{prefix}vector-store-ca", store.ca_secret_ref),
+    ]
+
+
+def log(kb: KnowledgeBase) -> list[SecretFile]:
+    """Return the files of the broker's client."""
+    kafka = kb.spec.messaging
+    if kafka is None:
+        return []
+    return [
+        *_named("kafka-username", kafka.credentials_secret_ref, "username"),
+        *_named("kafka-password", kafka.credentials_secret_ref, "password"),
+        *_key("kafka-ca", kafka.ca_secret_ref),
+    ]
+
+
+def blobs(kb: KnowledgeBase) -> list[SecretFile]:
+    """Return the files of the blob store's client."""
+    store = kb.spec.blob_store
+    if store is None or store.s3 is None:
+        return []
+    return [
+        *_named("blob-access-key-id", store.s3.credentials_secret_ref, "accessKeyId"),
+        *_named("blob-secret-access-key", store.s3.credentials_secret_ref, "secretAccessKey"),
+        *_key("blob-ca", store.s3.ca_secret_ref),
+    ]
+
+
+def volumes(role: Role, files: Iterable[SecretFile]) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the projected volume with `files` and its mount; nothing when there are none."""
+    ordered = sorted(set(files))
+    if not ordered:
+        return [], []
+    sources = [{"secret": {"name": one.secret, "items": [{"key": one.key, "path": one.path}]}} for one in ordered]
+    volume = {"name": VOLUME, "projected": {"defaultMode": _MODE, "sources": sources}}
+    mount = {"name": VOLUME, "mountPath": f"{names.SECRETS_DIRECTORY}/{role.value}", "readOnly": True}
+    return [volume], [mount]
+
+
+def _key(path: str, reference: SecretKeyRef | None) -> list[SecretFile]:
+    return [] if reference is None else [SecretFile(path, reference.name, reference.key)]
+
+
+def _named(path: str, reference: CredentialsRef | None, key: str) -> list[SecretFile]:
+    return [] if reference is None else [SecretFile(path, reference.name, key)]

@@ -1,0 +1,113 @@
+"""The border between the queue and the reconcilers: one pass, its errors, its one status write, its one log line.
+
+Errors of a pass are translated here and nowhere else: a spec that is not valid becomes a condition, what the world
+failed at becomes another pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from lectern_contract import resources
+from lectern_contract.errors import DependencyError, ResourceInvalid
+from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint
+from lectern_operator.clients.errors import NotFound, Outdated
+from lectern_operator.handlers.inventory import Inventory
+from lectern_operator.handlers.queue import Retry
+from lectern_operator.handlers.telemetry import Telemetry
+from lectern_operator.policies import summary
+from lectern_operator.reconcilers import ingestion_source, knowledge_base, rag_endpoint
+from lectern_operator.reconcilers.world import Manifest, Outcome, World
+
+PASS_SECONDS = 60.0
+logger = logging.getLogger("lectern.operator")
+
+
+class Boundary:
+    """Carries out passes over what is in the inventory."""
+
+    def __init__(self, inventory: Inventory, world: World, telemetry: Telemetry) -> None:
+        self._inventory = inventory
+        self._world = world
+        self._telemetry = telemetry
+
+    async def pass_over(self, uid: str) -> float | None:
+        """Look at `uid` once; return after how many seconds to look again anyway, or raise `Retry`."""
+        body = self._inventory.get(uid)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            return None  # its children go with it: they have an owner reference
+        kind, name = body["kind"], f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        started, result = time.monotonic(), "failed"
+        try:
+            async with asyncio.timeout(PASS_SECONDS):
+                outcome = await self._judged(body)
+                written = await self._report(body, outcome)
+            result = "refused" if outcome.refused else "done"
+            logger.info("pass", extra={"kind": kind, "object": name, "result": result, "status_written": written})
+            if outcome.refused:
+                raise Retry
+            return outcome.again_after
+        except (Outdated, NotFound) as error:
+            result = "outdated"
+            logger.info("pass", extra={"kind": kind, "object": name, "result": result, "cause": str(error)})
+            raise Retry from error
+        except (DependencyError, TimeoutError) as error:
+            logger.warning("pass", extra={"kind": kind, "object": name, "result": result, "cause": str(error)})
+            raise Retry(getattr(error, "retry_after_seconds", None)) from error
+        except Retry:
+            raise
+        except Exception as error:
+            logger.exception("pass", extra={"kind": kind, "object": name, "result": result})
+            raise Retry from error
+        finally:
+            self._telemetry.passes.labels(kind=kind, result=result).inc()
+            self._telemetry.seconds.labels(kind=kind).observe(time.monotonic() - started)
+
+    async def _judged(self, body: Manifest) -> Outcome:
+        try:
+            resource = parsed(body)
+        except ResourceInvalid as fault:
+            return invalid(body, fault, self._world.timestamp())
+        match resource:
+            case KnowledgeBase():
+                return await knowledge_base.reconcile(resource, self._world)
+            case IngestionSource():
+                return await ingestion_source.reconcile(resource, self._world)
+            case RagEndpoint():
+                return await rag_endpoint.reconcile(resource, self._world)
+
+    async def _report(self, body: Manifest, outcome: Outcome) -> bool:
+        """Write the status where it says something else than before; say whether it was written."""
+        status = outcome.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+        if status == body.get("status"):
+            return False
+        self._inventory.wrote(await self._world.cluster.write_status(body, status))
+        return True
+
+
+def parsed(body: Mapping[str, Any]) -> AnyResource:
+    """Return the resource in `body`; a status that cannot be read counts as none."""
+    try:
+        return resources.parse(body)
+    except ResourceInvalid as fault:
+        if not fault.field.startswith("status"):
+            raise
+        return resources.parse({key: value for key, value in body.items() if key != "status"})
+
+
+def invalid(body: Mapping[str, Any], fault: ResourceInvalid, now: str) -> Outcome:
+    """Return what the status says of a spec that breaks a rule; the rest of the status stays as it is."""
+    model = resources.KINDS[body["kind"]].model_fields["status"].annotation
+    assert model is not None
+    try:
+        before = model.model_validate(body.get("status") or {})
+    except ValueError:
+        before = model()
+    generation = int(body["metadata"].get("generation", 0))
+    found = summary.invalid(body["kind"], before.conditions, fault)
+    conditions = tuple(summary.carried(before.conditions, found, generation=generation, now=now))
+    return Outcome(before.model_copy(update={"observed_generation": generation, "conditions": conditions}))

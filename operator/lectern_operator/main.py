@@ -1,0 +1,253 @@
+"""The program `lectern-operator`: reads its options, connects, and runs watches, queue, resync, watchdog and metrics.
+
+The composition root: everything that the layers below are given is made here, and closed here when the process is
+asked to stop.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import os
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import kopf
+
+from lectern_contract.errors import ConfigurationError, LecternError
+from lectern_contract.names import LABEL_PREFIX
+from lectern_operator.clients import kube
+from lectern_operator.desired.images import Images
+from lectern_operator.handlers import resync, watching
+from lectern_operator.handlers.boundary import Boundary
+from lectern_operator.handlers.inventory import Inventory
+from lectern_operator.handlers.queue import WorkQueue
+from lectern_operator.handlers.serving import serving
+from lectern_operator.handlers.telemetry import Telemetry
+from lectern_operator.reconcilers.world import World
+
+if TYPE_CHECKING:
+    from kubernetes.aio.client import Configuration
+
+logger = logging.getLogger("lectern.operator")
+INACTIVITY_SECONDS = 70.0
+PATIENCE_SECONDS = 3 * INACTIVITY_SECONDS
+STOP_SECONDS = 10.0
+BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, *(30,) * 18)
+"""Pauses between attempts of a watch, about ten minutes in all: an outage does not end in a crash loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line and the environment say; `namespaces` empty means all of them."""
+
+    namespaces: tuple[str, ...]
+    kubeconfig: Path | None
+    images: Images
+    workers: int
+    port: int
+    resync_seconds: float
+    log_level: str
+
+
+def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
+    """Read the options; raises `ConfigurationError` for an environment that makes no sense."""
+    parser = argparse.ArgumentParser(prog="lectern-operator", description="Runs Lectern's resources on a cluster.")
+    add = parser.add_argument
+    add("--namespace", action="append", default=[], help="watch this namespace only; may be repeated (default: all)")
+    add("--kubeconfig", type=Path, help="how to reach the cluster (default: $KUBECONFIG, else the service account)")
+    add("--workers", type=_positive, default=16, help="resources that are looked at in parallel (default: 16)")
+    add("--port", type=int, default=8080, help="port of /healthz and /metrics, 0 for any (default: 8080)")
+    add("--resync-seconds", type=_positive, default=600, help="time between looks at everything (default: 600)")
+    add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="lowest level logged")
+    given = parser.parse_args(arguments)
+    named = given.namespace or [name for name in environment.get("LECTERN_NAMESPACES", "").split(",") if name]
+    kubeconfig = given.kubeconfig or (Path(environment["KUBECONFIG"]) if environment.get("KUBECONFIG") else None)
+    if kubeconfig is not None and not kubeconfig.is_file():
+        raise ConfigurationError(f"kubeconfig {kubeconfig} does not exist; name one with --kubeconfig or $KUBECONFIG")
+    return Options(
+        namespaces=tuple(dict.fromkeys(named)),
+        kubeconfig=kubeconfig,
+        images=images(environment),
+        workers=given.workers,
+        port=given.port,
+        resync_seconds=float(given.resync_seconds),
+        log_level=given.log_level,
+    )
+
+
+def images(environment: Mapping[str, str]) -> Images:
+    """Return the images that the environment names, by default ours by their plain names."""
+    return Images(
+        worker=environment.get("LECTERN_IMAGE_WORKER", "lectern-worker"),
+        connector=environment.get("LECTERN_IMAGE_CONNECTOR", "lectern-ingest"),
+        query=environment.get("LECTERN_IMAGE_QUERY", "lectern-query"),
+        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", "huggingface/text-embeddings-inference"),
+    )
+
+
+async def run(chosen: Options) -> None:
+    """Look after the cluster until the process is asked to stop or the watches fail."""
+    configuration = await kube.load(chosen.kubeconfig)
+    telemetry, inventory, queue = Telemetry(), Inventory(), WorkQueue()
+    telemetry.queued.set_function(lambda: len(queue))
+    telemetry.resources.set_function(lambda: len(inventory))
+    ready, stop = asyncio.Event(), asyncio.Event()
+    async with (
+        kube.connect(configuration, counted=telemetry.called) as cluster,
+        serving(telemetry, chosen.port, healthy=lambda: ready.is_set() and not stop.is_set()) as port,
+    ):
+        boundary = Boundary(inventory, World(cluster, chosen.images), telemetry)
+        scopes: tuple[str | None, ...] = chosen.namespaces or (None,)
+        logger.info("started", extra={"port": port, "namespaces": ",".join(chosen.namespaces) or "all"})
+        tasks = [
+            asyncio.create_task(queue.run(boundary.pass_over, workers=chosen.workers), name="queue"),
+            asyncio.create_task(
+                resync.resync(inventory, queue, every_seconds=chosen.resync_seconds, chance=random.random),
+                name="resync",
+            ),
+            asyncio.create_task(
+                resync.watchdog(
+                    inventory,
+                    queue,
+                    cluster,
+                    scopes,
+                    every_seconds=INACTIVITY_SECONDS,
+                    patience_seconds=PATIENCE_SECONDS,
+                ),
+                name="watchdog",
+            ),
+        ]
+        await _watch(chosen, configuration, inventory, queue, tasks, ready=ready, stop=stop)
+
+
+async def _watch(
+    chosen: Options,
+    configuration: Configuration,
+    inventory: Inventory,
+    queue: WorkQueue,
+    tasks: list[asyncio.Task[None]],
+    *,
+    ready: asyncio.Event,
+    stop: asyncio.Event,
+) -> None:
+    """Run kopf beside `tasks`; whichever ends first ends the others, and its error is the program's."""
+    registry = kopf.OperatorRegistry()
+    watching.register(registry, inventory, queue)
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: object) -> kopf.ConnectionInfo:
+        return await connection(await kube.load(chosen.kubeconfig))
+
+    @kopf.on.cleanup(registry=registry)
+    async def stopping(**_: object) -> None:
+        stop.set()  # after a signal kopf would wait five seconds for its own look at this flag
+
+    watches = kopf.operator(
+        registry=registry,
+        settings=kopf_settings(),
+        clusterwide=not chosen.namespaces,
+        namespaces=chosen.namespaces,
+        standalone=True,
+        ready_flag=ready,
+        stop_flag=stop,
+    )
+    # started last: kopf cancels at its end every task that was not there at its start
+    watcher = asyncio.create_task(watches, name="watches")
+    try:
+        done, _ = await asyncio.wait([watcher, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        stop.set()
+        with suppress(TimeoutError, asyncio.CancelledError):
+            await asyncio.wait_for(asyncio.shield(watcher), STOP_SECONDS)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return how kopf watches: patiently, with our labels, and without writing anything."""
+    settings = kopf.OperatorSettings()
+    settings.networking.error_backoffs = BACKOFFS
+    settings.networking.enforce_retry_after = True
+    settings.watching.inactivity_timeout = INACTIVITY_SECONDS
+    settings.posting.enabled = False
+    settings.persistence.finalizer = f"{LABEL_PREFIX}/external-state"
+    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=LABEL_PREFIX)
+    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=LABEL_PREFIX)
+    watching.select(settings)
+    return settings
+
+
+async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
+    """Return for kopf what our own client was configured with: one way in, whichever it is."""
+    token = await configuration.get_api_key_with_prefix("BearerToken") or ""
+    scheme, _, secret = token.strip().rpartition(" ")
+    return kopf.ConnectionInfo(
+        server=configuration.host,
+        ca_path=configuration.ssl_ca_cert,
+        insecure=not configuration.verify_ssl,
+        scheme=scheme or "Bearer",
+        token=secret or None,
+        certificate_path=configuration.cert_file,
+        private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line: time, level, message and the structured fields."""
+
+    FIELDS = ("kind", "object", "result", "status_written", "cause", "port", "namespaces")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return `record` as one line."""
+        line = {"time": self.formatTime(record), "level": record.levelname, "message": record.getMessage()}
+        line |= {name: getattr(record, name) for name in self.FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def logs(level: str) -> None:
+    """Send our logs and kopf's warnings to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=level, handlers=[handler])
+    logging.getLogger("kopf").setLevel(logging.WARNING)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("must be at least 1")
+    return number
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the operator; return 0 after a stop that was asked for, 1 after a failure, 2 for wrong options."""
+    try:
+        chosen = options(sys.argv[1:] if arguments is None else arguments, os.environ)
+    except ConfigurationError as error:
+        print(f"lectern-operator: {error}", file=sys.stderr)  # noqa: T201 -- before logging is set up
+        return 2
+    logs(chosen.log_level)
+    try:
+        asyncio.run(run(chosen))
+    except (LecternError, OSError) as error:
+        logger.error("ended", extra={"cause": f"{type(error).__name__}: {error}"})
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

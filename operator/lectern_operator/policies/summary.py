@@ -1,0 +1,129 @@
+"""From the verdicts on the parts to Ready, Reconciling, Stalled and SpecHonored: the same rules for all kinds.
+
+A user reads Ready first: its reason and message are those of the first part that is not as it should be. Reconciling
+and Stalled follow kstatus: Stalled when only a change of the resource or of the cluster helps, Reconciling while
+waiting can help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lectern_contract import conditions
+from lectern_contract.conditions import Truth, Verdict
+from lectern_contract.errors import ResourceInvalid
+from lectern_contract.resources.status import CONDITIONS, Condition, ConditionType, Reason
+
+_LISTED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """Why nothing was applied; `stalled` when nothing but a change of the resource itself helps."""
+
+    reason: Reason
+    message: str
+    stalled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the summary is made of.
+
+    `parts` are the component conditions in the order of the kind; `refusals` what the API server would not have;
+    `unread` the fields that are set and that this release does not act on; `stalled` that waiting does not help;
+    `ready_reason` what Ready=True says. An Unknown part whose reason is in `awaited` does not hold Ready back: the
+    resource does what it was asked to, and what is unknown is a matter of time.
+    """
+
+    parts: tuple[Verdict, ...]
+    blocked: Blocked | None = None
+    refusals: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    stalled: bool = False
+    awaited: frozenset[Reason] = frozenset()
+    ready_reason: Reason = Reason.ALL_COMPONENTS_READY
+    ready_message: str = "everything that the resource needs is ready"
+
+
+def verdicts(situation: Situation) -> tuple[Verdict, ...]:
+    """Return one verdict for every condition of the kind, in its order."""
+    ready = _ready(situation)
+    stalled = _stalled(situation, ready)
+    return (
+        ready,
+        _reconciling(ready, stalled=stalled.status == "True"),
+        stalled,
+        _spec_honored(situation.unread),
+        *situation.parts,
+    )
+
+
+def invalid(kind: str, before: Sequence[Condition], fault: ResourceInvalid) -> tuple[Verdict, ...]:
+    """Return the verdicts for a spec that breaks a rule: what runs is left alone, so its conditions stay."""
+    known = {str(each.type): each for each in before}
+    ready = Verdict(ConditionType.READY, "False", Reason.INVALID_SPEC, f"{fault}; correct the field and apply again")
+    first = {
+        ConditionType.READY: ready,
+        ConditionType.RECONCILING: _reconciling(ready, stalled=True),
+        ConditionType.STALLED: Verdict(ConditionType.STALLED, "True", Reason.INVALID_SPEC, ready.message),
+    }
+    return tuple(first.get(aspect) or _kept(aspect, known.get(aspect)) for aspect in CONDITIONS[kind])
+
+
+def carried(before: Iterable[Condition], found: Iterable[Verdict], *, generation: int, now: str) -> list[Condition]:
+    """Return the conditions after `found`; a clock moves only with its status."""
+    return list(conditions.advance(before, found, generation=generation, now=now))
+
+
+def _kept(aspect: ConditionType, before: Condition | None) -> Verdict:
+    if before is None:
+        return Verdict(aspect, "Unknown", Reason.UNKNOWN, "not looked at: the spec breaks a rule")
+    return Verdict(aspect, before.status, Reason(before.reason), before.message)
+
+
+def _ready(situation: Situation) -> Verdict:
+    def verdict(status: Truth, reason: Reason, message: str) -> Verdict:
+        return Verdict(ConditionType.READY, status, reason, message)
+
+    if situation.blocked is not None:
+        return verdict("False", situation.blocked.reason, situation.blocked.message)
+    if situation.refusals:
+        more = f" (and {len(situation.refusals) - 1} more)" if len(situation.refusals) > 1 else ""
+        return verdict("False", Reason.APPLY_REFUSED, f"{situation.refusals[0]}{more}")
+    for wanted in ("False", "Unknown"):
+        for part in situation.parts:
+            if part.status == wanted and not (wanted == "Unknown" and part.reason in situation.awaited):
+                return verdict(part.status, part.reason, f"{part.type}: {part.message}")
+    return verdict("True", situation.ready_reason, situation.ready_message)
+
+
+def _stalled(situation: Situation, ready: Verdict) -> Verdict:
+    stuck = (
+        (situation.blocked is not None and situation.blocked.stalled)
+        or (situation.blocked is None and bool(situation.refusals))
+        or ready.reason is Reason.DEPLOYMENT_FAILED
+        or (ready.status == "False" and situation.stalled)
+    )
+    if stuck:
+        return Verdict(ConditionType.STALLED, "True", ready.reason, ready.message)
+    return Verdict(ConditionType.STALLED, "False", Reason.STABLE, "nothing stands in the way")
+
+
+def _reconciling(ready: Verdict, *, stalled: bool) -> Verdict:
+    if ready.status == "True" or stalled:
+        return Verdict(ConditionType.RECONCILING, "False", Reason.STABLE, "nothing is left to do for this generation")
+    return Verdict(ConditionType.RECONCILING, "True", Reason.PROGRESSING, ready.message)
+
+
+def _spec_honored(unread: tuple[str, ...]) -> Verdict:
+    if not unread:
+        return Verdict(ConditionType.SPEC_HONORED, "True", Reason.AS_SPECIFIED, "every field that is set is acted on")
+    named = ", ".join(unread[:_LISTED]) + (f" and {len(unread) - _LISTED} more" if len(unread) > _LISTED else "")
+    return Verdict(
+        ConditionType.SPEC_HONORED,
+        "False",
+        Reason.FIELDS_NOT_READ,
+        f"this release does not act on {named}; the rest of the spec is in effect",
+    )

@@ -1,0 +1,293 @@
+"""The embedded mode: log, blobs, store, model, connectors, workers and the query API in one process.
+
+`up` and `demo` open one with a `Plan`; it starts the same runtimes that run in containers, with embedded
+adapters behind their ports. Leaving the context stops everything, in reverse order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.metadata
+import socket
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.embed.worker import Worker
+from lectern_runtime.query.app import create_app
+from prometheus_client import CollectorRegistry
+
+from lectern_cli import generations, http_server, statuses
+from lectern_cli.generations import Generation
+from lectern_cli.plan import Plan
+from lectern_contract import wiring
+from lectern_contract.payload import DocumentState
+from lectern_contract.reports import RunReport
+from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources.status import DocumentCounts, LastRun
+from lectern_contract.settings import ConnectorSettings, config_hash
+from lectern_runtime.adapters import compose
+from lectern_runtime.adapters.extractive import ExtractiveGenerator
+from lectern_runtime.ingest import run as ingest
+from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
+from lectern_runtime.query.services import Services
+from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics, WorkerMetrics
+
+LOOK_SECONDS = 0.1
+"""How often the state of the workers is looked at, for status and progress."""
+SHUTDOWN_SECONDS = 10
+
+
+def now_text() -> str:
+    """This moment, RFC 3339 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Adapters:
+    """What stands behind the ports in this process."""
+
+    log: Log
+    blobs: BlobStore
+    store: VectorStore
+    embedder: Embedder
+
+
+@dataclass
+class Filling:
+    """A knowledge base and the worker that fills one generation of it."""
+
+    kb: KnowledgeBase
+    generation: Generation
+    worker: Worker
+
+
+@dataclass
+class Embedded:
+    """A running embedded mode: its URL, what was observed, and how far ingestion is."""
+
+    plan: Plan
+    adapters: Adapters
+    url: str
+    sync_seconds: float
+    observed: statuses.Observed
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    fillings: list[Filling] = field(default_factory=list)
+    first_runs: dict[str, asyncio.Event] = field(default_factory=dict)
+
+    async def settled(self) -> None:
+        """Wait until every source was read once and every message that it gave was worked on."""
+        await self.quiet.wait()
+
+    def progress(self) -> tuple[int, int]:
+        """Messages that were worked on and all messages of the newest runs; both 0 before anything is known."""
+        runs = [state.last_run for state in self.observed.sources.values() if state.last_run is not None]
+        total = sum(run.published + run.deleted for run in runs)
+        waiting = sum(state.waiting or 0 for state in self.observed.knowledge_bases.values())
+        total = max(total, waiting)
+        return total - waiting, total
+
+    def told(self) -> list[dict[str, Any]]:
+        """The resources with their status, as the API server would return them."""
+        manifests = self.plan.manifests
+        return statuses.tell(
+            self.observed,
+            manifests.knowledge_bases.values(),
+            manifests.sources.values(),
+            self.plan.endpoint,
+            now=now_text(),
+        )
+
+    def summary(self) -> list[str]:
+        """One line for each knowledge base and for each source that had trouble."""
+        lines = []
+        for name, state in self.observed.knowledge_bases.items():
+            counts = state.documents or DocumentCounts()
+            lines.append(
+                f"{name}: {counts.indexed} documents indexed, {counts.failed} failed, "
+                f"generation {state.active_generation}"
+            )
+        for name, source in self.observed.sources.items():
+            run = source.last_run
+            if run is not None and (run.result == "Failed" or run.failed):
+                lines.append(f"{name}: {run.message}")
+        return lines
+
+
+@contextlib.asynccontextmanager
+async def running(
+    plan: Plan, *, data_directory: Path, server: socket.socket, sync_seconds: float
+) -> AsyncIterator[Embedded]:
+    """Open the data directory, start everything, and yield once the query API answers."""
+    created_by = f"lectern {importlib.metadata.version('lectern')}"
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(contextlib.closing(server))
+        data = stack.enter_context(DataDirectory.open(data_directory, created_by=created_by))
+        adapters = await _open(plan, data, stack)
+        host, port = server.getsockname()[:2]
+        embedded = Embedded(
+            plan=plan,
+            adapters=adapters,
+            url=f"http://{host}:{port}",
+            sync_seconds=sync_seconds,
+            observed=statuses.Observed(started_at=now_text()),
+        )
+        await _prepare(embedded)
+        await stack.enter_async_context(_tasks(embedded))
+        await stack.enter_async_context(http_server.serving(_app(embedded), server))
+        embedded.observed.url = embedded.url
+        yield embedded
+
+
+async def _open(plan: Plan, data: DataDirectory, stack: contextlib.AsyncExitStack) -> Adapters:
+    """One adapter for each port, shared by all knowledge bases; each one's settings must ask for it."""
+    settings = [wiring.worker_settings(kb, generation=1) for kb in plan.knowledge_bases.values()]
+    for each in settings:
+        compose.check_embedded(each)
+    first = settings[0]
+    embedder = compose.open_embedder(first.embedder)
+    stack.push_async_callback(embedder.close)
+    log = await compose.open_log(first.log, data)
+    stack.push_async_callback(log.close)
+    blobs = await compose.open_blobs(first.blobs, data)
+    stack.push_async_callback(blobs.close)
+    store = await compose.open_store(first.store, data)
+    stack.push_async_callback(store.close)
+    return Adapters(log=log, blobs=blobs, store=store, embedder=embedder)
+
+
+async def _prepare(embedded: Embedded) -> None:
+    """Choose each knowledge base's generation and make its worker; nothing runs yet."""
+    metrics = WorkerMetrics(embedded.registry)
+    for kb in embedded.plan.knowledge_bases.values():
+        generation = await generations.choose(kb, embedded.adapters.store)
+        worker = Worker(
+            wiring.worker_settings(kb, generation=generation.number),
+            log=embedded.adapters.log,
+            blobs=embedded.adapters.blobs,
+            store=embedded.adapters.store,
+            embedder=embedded.adapters.embedder,
+            metrics=metrics,
+        )
+        await worker.ensure()
+        embedded.fillings.append(Filling(kb, generation, worker))
+        embedded.observed.knowledge_bases[kb.name] = statuses.KnowledgeBaseState()
+    for name in embedded.plan.connectors:
+        embedded.observed.sources[name] = statuses.SourceState()
+        embedded.first_runs[name] = asyncio.Event()
+    await look(embedded)
+
+
+@contextlib.asynccontextmanager
+async def _tasks(embedded: Embedded) -> AsyncIterator[None]:
+    """Workers, connectors and the watch; an unexpected failure of one ends the whole process."""
+    metrics = ConnectorMetrics(embedded.registry)
+    async with asyncio.TaskGroup() as group:
+        workers = [
+            group.create_task(filling.worker.run(embedded.stop))
+            for filling in embedded.fillings
+            if not filling.kb.spec.suspend
+        ]
+        others = [group.create_task(_watch(embedded))]
+        for name, settings in embedded.plan.connectors.items():
+            others.append(group.create_task(_connect(embedded, name, settings, metrics)))
+        try:
+            yield
+        finally:
+            embedded.stop.set()
+            for task in others:
+                task.cancel()
+            if workers:
+                await asyncio.wait(workers, timeout=SHUTDOWN_SECONDS)
+            for task in workers:
+                task.cancel()
+
+
+async def _connect(embedded: Embedded, name: str, settings: ConnectorSettings, metrics: ConnectorMetrics) -> None:
+    """Run one source now and again every `sync_seconds`."""
+    source = embedded.plan.manifests.sources[name]
+    state = embedded.observed.sources[name]
+    if source.spec.suspend or embedded.plan.knowledge_bases[settings.knowledge_base].spec.suspend:
+        embedded.first_runs[name].set()
+        return
+    while True:
+        started = now_text()
+        if state.last_run is None:
+            state.last_run = LastRun(started_at=started, result="Running")
+        report = await ingest.run(settings, log=embedded.adapters.log, blobs=embedded.adapters.blobs, metrics=metrics)
+        state.last_run = _last_run(report)
+        await look(embedded)
+        embedded.first_runs[name].set()
+        await asyncio.sleep(embedded.sync_seconds)
+
+
+def _last_run(report: RunReport) -> LastRun:
+    shared = LastRun.model_fields.keys() & RunReport.model_fields.keys()
+    return LastRun(**{name: getattr(report, name) for name in shared})
+
+
+async def _watch(embedded: Embedded) -> None:
+    """Look at the workers again and again; a complete new generation takes over."""
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        await look(embedded)
+
+
+async def look(embedded: Embedded) -> None:
+    """Bring what was observed up to date; `quiet` is set while there is nothing left to do."""
+    sources_read = all(event.is_set() for event in embedded.first_runs.values())
+    for filling in embedded.fillings:
+        await _look_at(embedded, filling, sources_read=sources_read)
+    states = embedded.observed.knowledge_bases.values()
+    if sources_read and all(state.waiting == 0 and state.building_generation is None for state in states):
+        embedded.quiet.set()
+    else:
+        embedded.quiet.clear()
+
+
+async def _look_at(embedded: Embedded, filling: Filling, *, sources_read: bool) -> None:
+    """One knowledge base: what waits, which generation answers, how many documents there are."""
+    state, store = embedded.observed.knowledge_bases[filling.kb.name], embedded.adapters.store
+    before = state.waiting
+    state.waiting = await embedded.adapters.log.lag(filling.worker.topic, group=filling.worker.group)
+    if not filling.generation.active and state.waiting == 0 and sources_read:
+        filling.generation = await generations.activate(filling.kb, store, filling.generation)
+    number = filling.generation.number
+    state.active_generation = number if filling.generation.active else number - 1
+    state.building_generation = None if filling.generation.active else number
+    if state.documents is None or before != state.waiting:
+        counts = await store.count_documents(filling.generation.collection)
+        state.documents = DocumentCounts(
+            indexed=counts.get(DocumentState.INDEXED, 0), failed=counts.get(DocumentState.FAILED, 0)
+        )
+
+
+def _app(embedded: Embedded) -> FastAPI:
+    plan, adapters = embedded.plan, embedded.adapters
+    bases = [searched.name for searched in plan.query.knowledge_bases]
+    cache = MemoryAnswerCache() if plan.query.exact_cache_ttl_seconds is not None else None
+    services = Services(
+        stores=dict.fromkeys(bases, adapters.store),
+        embedders=dict.fromkeys(bases, adapters.embedder),
+        generator=ExtractiveGenerator(plan.query.knowledge_bases[0].sparse_language),
+        cache=cache,
+        log=adapters.log,
+        registry=embedded.registry,
+        config_hash=config_hash(plan.query),
+    )
+    app = create_app(plan.query, services)
+
+    @app.get("/resources", include_in_schema=False)
+    async def resources() -> dict[str, Any]:
+        """The resources with their status, as a Kubernetes list; `lectern status` reads it."""
+        return {"apiVersion": "v1", "kind": "List", "items": embedded.told()}
+
+    return app

@@ -1,0 +1,73 @@
+"""An HTTP server inside a program that has signals and a life of its own: uvicorn on a bound socket.
+
+`embedded` binds first, so that a port in use is said before anything is opened, and serves once the app
+is made. Leaving the context drains requests and stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Iterator
+
+import uvicorn
+from fastapi import FastAPI
+
+from lectern_contract.errors import ConfigurationError
+
+DRAIN_SECONDS = 10
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; raises `ConfigurationError` when the port is taken or not allowed."""
+    # asyncio turns Nagle's algorithm off only where the protocol is named: without it an answer waits 40 ms
+    server = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+        server.listen()
+    except OSError as error:
+        server.close()
+        raise ConfigurationError(
+            f"port {port} of {host} cannot be used: {error.strerror}; stop what listens there or choose another --port"
+        ) from error
+    return server
+
+
+@contextlib.asynccontextmanager
+async def serving(app: FastAPI, server: socket.socket) -> AsyncIterator[None]:
+    """Serve `app` on `server`; yields once it answers. Raises `ConfigurationError` when it cannot start."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_SECONDS
+    )
+    running = _Server(config)
+    task = asyncio.create_task(running.serve(sockets=[server]))
+    ready = asyncio.create_task(running.ready.wait())
+    try:
+        await asyncio.wait((task, ready), return_when=asyncio.FIRST_COMPLETED)
+        if not running.ready.is_set():
+            await task
+            raise ConfigurationError("the HTTP server ended while it started; its log says why")
+        yield
+    finally:
+        ready.cancel()
+        running.should_exit = True
+        await task
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that tells when it answers and leaves signals to the program that it runs in."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        if self.started:
+            self.ready.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield

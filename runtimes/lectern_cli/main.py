@@ -1,0 +1,189 @@
+"""The `lectern` command: its sub-commands, their options, and the border where errors become exit statuses.
+
+Exit status 0: done. 1: done, and the result is not what it should be. 2: something that the user wrote, or
+this machine, does not allow it; the sentence on standard error names thing, cause and next step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from lectern_contract.errors import LecternError
+
+app = typer.Typer(
+    name="lectern",
+    help="Retrieval-augmented generation as Kubernetes resources, and in one process.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+DEFAULT_URL = "http://127.0.0.1:8080"
+FILES = typer.Option("-f", "--file", help="File or directory with resources.")
+MOUNT = typer.Option("--mount", help="CLAIM=DIR: where a PersistentVolumeClaim lies on this machine.")
+ENDPOINT = typer.Option("--endpoint", help="RagEndpoint to serve, when there are several.")
+URL = typer.Option("--url", envvar="LECTERN_URL", help="A running Lectern.")
+
+
+@app.command()
+def up(
+    file: Annotated[Path, FILES],
+    mount: Annotated[list[str] | None, MOUNT] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where the state is kept.")] = Path(".lectern/data"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8080,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    endpoint: Annotated[str | None, ENDPOINT] = None,
+    sync_seconds: Annotated[float, typer.Option(min=1, max=86400, help="Time between looks at the sources.")] = 15,
+) -> None:
+    """Ingest the sources of the resources in one process and keep serving the query API."""
+    from lectern_cli import serve
+
+    _run(
+        lambda: serve.up(
+            serve.Options(
+                file=file,
+                mounts=mount or [],
+                data_directory=data_dir,
+                host=host,
+                port=port,
+                endpoint=endpoint,
+                sync_seconds=sync_seconds,
+            ),
+            Console(stderr=True),
+        )
+    )
+
+
+@app.command()
+def demo(
+    file: Annotated[Path, FILES],
+    questions: Annotated[Path, typer.Option(help="Questions with the documents that answer them.")],
+    mount: Annotated[list[str] | None, MOUNT] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where the state is kept.")] = Path(".lectern/demo"),
+    endpoint: Annotated[str | None, ENDPOINT] = None,
+) -> None:
+    """Ingest the sources, ask questions, print the answers; exit status 1 unless all come out as expected."""
+    from lectern_cli import serve
+
+    options = serve.Options(
+        file=file,
+        mounts=mount or [],
+        data_directory=data_dir,
+        host="127.0.0.1",
+        port=0,
+        endpoint=endpoint,
+        sync_seconds=86400,
+    )
+    if not _run(lambda: serve.demo(options, questions, Console())):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    url: Annotated[str, URL] = DEFAULT_URL,
+    top_k: Annotated[int | None, typer.Option(min=1, max=100, help="Passages that the answer is made of.")] = None,
+) -> None:
+    """Ask a running Lectern one question."""
+    from lectern_cli.demo import print_answer
+
+    answer = _run(lambda: _with_client(url, lambda client: client.ask(question, top_k=top_k)))
+    print_answer(Console(), question, answer)
+
+
+@app.command()
+def status(
+    url: Annotated[str, URL] = DEFAULT_URL,
+    output: Annotated[str, typer.Option("-o", "--output", help="table, wide or json.")] = "table",
+) -> None:
+    """Print the resources of a running embedded Lectern as `kubectl get` would."""
+    import json
+
+    from lectern_cli import table
+
+    if output not in ("table", "wide", "json"):
+        raise typer.BadParameter(f"{output!r} is none of table, wide, json", param_hint="--output")
+    resources = _run(lambda: _with_client(url, lambda client: client.resources()))
+    if output == "json":
+        print(json.dumps({"apiVersion": "v1", "kind": "List", "items": resources}, indent=2))
+    else:
+        print(table.render(resources, now=datetime.now(UTC), wide=output == "wide"))
+
+
+@app.command()
+def doctor(
+    data_dir: Annotated[Path, typer.Option(help="Data directory to look at.")] = Path(".lectern/data"),
+) -> None:
+    """Say what is missing on this machine and how to get it."""
+    from lectern_cli import doctor as examination
+
+    findings = examination.examine(data_dir)
+    width = max(len(finding.thing) for finding in findings)
+    for finding in findings:
+        line = f"{finding.state:<8}  {finding.thing:<{width}}  {finding.seen}"
+        print(f"{line}\n{'':<{width + 12}}→ {finding.next_step}" if finding.next_step else line)
+    missing = [finding.thing for finding in findings if finding.state == "missing"]
+    print(f"doctor: {len(missing)} missing" + (f": {', '.join(missing)}" if missing else ""))
+    if missing:
+        raise typer.Exit(1)
+
+
+@app.command()
+def crds() -> None:
+    """Print the custom resource definitions, for kubectl apply --server-side -f -."""
+    from lectern_operator import crd
+
+    print("---\n".join(crd.files().values()), end="")
+
+
+async def _with_client(url: str, call: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
+    import httpx
+
+    from lectern_cli.client import Client
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return await call(Client(url.rstrip("/"), http))
+
+
+def _run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a coroutine; a LecternError becomes a sentence on standard error and exit status 2."""
+    try:
+        return asyncio.run(main())
+    except LecternError as error:
+        _refuse(error)
+    except ExceptionGroup as group:  # tasks of the embedded mode end together
+        ours, others = group.split(LecternError)
+        if ours is None or others is not None:
+            raise
+        _refuse(_first(ours))
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _refuse(error: BaseException) -> NoReturn:
+    print(f"lectern: {error}", file=sys.stderr)
+    raise typer.Exit(2) from error
+
+
+def _first(group: BaseExceptionGroup[LecternError]) -> BaseException:
+    """The first error of a group, however deep."""
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

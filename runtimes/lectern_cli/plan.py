@@ -1,0 +1,112 @@
+"""What one process has to run, decided before anything is started: pure, from manifests and options.
+
+`lectern up` and `lectern demo` read manifests, make a `Plan` and hand it to `embedded`. All that can be
+wrong with what the user wrote is found here or in `manifests`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lectern_cli.manifests import Manifests
+from lectern_contract import wiring
+from lectern_contract.errors import ConfigurationError
+from lectern_contract.resources import KnowledgeBase, RagEndpoint
+from lectern_contract.settings import ConnectorSettings, QuerySettings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The knowledge bases to fill, the sources to read and the endpoint to serve."""
+
+    manifests: Manifests
+    knowledge_bases: Mapping[str, KnowledgeBase]
+    connectors: Mapping[str, ConnectorSettings]
+    endpoint: RagEndpoint
+    query: QuerySettings
+
+
+def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | None) -> Plan:
+    """The plan for `manifests`; `mounts` says where each claim lies on this machine.
+
+    Raises `ConfigurationError` when a claim or its directory is missing, when the endpoint is not
+    clear, or when a mount names a claim that no source uses.
+    """
+    chosen = _endpoint(manifests, endpoint)
+    roots = {name: _root(manifests, name, mounts) for name in manifests.sources}
+    _check_mounts(manifests, mounts)
+    connectors = {
+        name: wiring.connector_settings(
+            source, manifests.knowledge_bases[source.spec.knowledge_base_ref], source_root=str(roots[name])
+        )
+        for name, source in manifests.sources.items()
+    }
+    return Plan(
+        manifests=manifests,
+        knowledge_bases=manifests.knowledge_bases,
+        connectors=connectors,
+        endpoint=chosen,
+        query=wiring.query_settings(chosen, manifests.knowledge_bases),
+    )
+
+
+def parse_mounts(texts: list[str]) -> dict[str, Path]:
+    """`CLAIM=DIR` texts as a mapping; raises `ConfigurationError` for any other shape."""
+    mounts: dict[str, Path] = {}
+    for text in texts:
+        claim, equals, directory = text.partition("=")
+        if not (claim and equals and directory):
+            raise ConfigurationError(
+                f"--mount {text!r}: write it as CLAIM=DIR, for instance lectern-guides=docs/guides"
+            )
+        if claim in mounts:
+            raise ConfigurationError(f"--mount {text!r}: claim {claim} is mounted twice; remove one")
+        mounts[claim] = Path(directory).expanduser().resolve()
+    return mounts
+
+
+def _endpoint(manifests: Manifests, wanted: str | None) -> RagEndpoint:
+    endpoints = manifests.endpoints
+    offer = ", ".join(sorted(endpoints)) or "none"
+    if wanted is not None:
+        if wanted not in endpoints:
+            raise ConfigurationError(f"--endpoint {wanted}: no such RagEndpoint (there is: {offer})")
+        return endpoints[wanted]
+    if len(endpoints) != 1:
+        next_step = "add one" if not endpoints else "name the one to serve with --endpoint"
+        raise ConfigurationError(f"one process serves one RagEndpoint, found {len(endpoints)} ({offer}); {next_step}")
+    return next(iter(endpoints.values()))
+
+
+def _root(manifests: Manifests, source: str, mounts: Mapping[str, Path]) -> Path:
+    """Directory that the claim of `source` stands for, checked down to the source's own path."""
+    volume = manifests.sources[source].spec.persistent_volume
+    if volume is None:
+        return Path()  # wiring refuses the kind of source with its own sentence
+    root = mounts.get(volume.claim_name)
+    if root is None:
+        raise ConfigurationError(
+            f"IngestionSource/{source} reads the claim {volume.claim_name!r}: say where it lies on this machine "
+            f"with --mount {volume.claim_name}=DIR"
+        )
+    directory = root / volume.path
+    if not directory.is_dir():
+        raise ConfigurationError(
+            f"IngestionSource/{source}: {directory} is not a directory; correct --mount {volume.claim_name}=DIR "
+            "or spec.persistentVolume.path"
+        )
+    return root
+
+
+def _check_mounts(manifests: Manifests, mounts: Mapping[str, Path]) -> None:
+    used = {
+        source.spec.persistent_volume.claim_name
+        for source in manifests.sources.values()
+        if source.spec.persistent_volume is not None
+    }
+    for claim in mounts:
+        if claim not in used:
+            offer = ", ".join(sorted(used)) or "none"
+            raise ConfigurationError(f"--mount {claim}=…: no source reads that claim (claims in use: {offer})")

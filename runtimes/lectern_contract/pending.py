@@ -1,0 +1,106 @@
+"""Spec fields that nothing acts on yet, each with the stage that will: the only place where they may be named.
+
+`unread` tells which of them a resource sets; the operator and the embedded mode say so in the condition
+SpecHonored. A test walks every leaf of every kind: one that changes no output must be below an entry here, one that
+does must not, and their number may only fall.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from lectern_contract.resources import AnyResource
+
+
+class Stage(StrEnum):
+    """When a field starts to be acted on, in the order of delivery."""
+
+    B = "B"
+    C = "C"
+    D = "D"
+    E = "E"
+
+
+PENDING: Mapping[str, Mapping[str, Stage]] = {
+    "KnowledgeBase": {
+        "spec.allowedNamespaces": Stage.B,
+        "spec.backup": Stage.E,
+        "spec.deletionPolicy": Stage.B,
+        "spec.generations": Stage.E,
+        "spec.messaging.partitions": Stage.B,
+        "spec.messaging.replicationFactor": Stage.B,
+        "spec.messaging.topicManagement": Stage.B,
+        "spec.partitioning.tenants": Stage.B,
+        "spec.restoreFrom": Stage.E,
+        "spec.vectorStore.filterableFields[].type": Stage.B,
+        "spec.vectorStore.hnsw": Stage.B,
+        "spec.vectorStore.onDisk": Stage.B,
+        "spec.vectorStore.quantization": Stage.B,
+        "spec.vectorStore.replicationFactor": Stage.B,
+        "spec.vectorStore.writeConsistencyFactor": Stage.B,
+    },
+    "IngestionSource": {
+        "spec.git": Stage.C,
+        "spec.googleDrive": Stage.C,
+        "spec.http": Stage.C,
+        "spec.push": Stage.C,
+        "spec.rateLimit": Stage.C,
+        "spec.s3": Stage.C,
+        "spec.sharePoint": Stage.C,
+        "spec.wikipedia": Stage.C,
+    },
+    "RagEndpoint": {
+        "spec.auth.apiKeysSecretRef": Stage.D,
+        "spec.auth.jwt": Stage.D,
+        "spec.autoscaling": Stage.B,
+        "spec.cache.exact.staleSeconds": Stage.D,
+        "spec.cache.redis": Stage.D,
+        "spec.cache.semantic": Stage.D,
+        "spec.evaluation": Stage.E,
+        "spec.exposure": Stage.B,
+        "spec.generation": Stage.D,
+        "spec.jobs": Stage.D,
+        "spec.networkPolicy": Stage.B,
+        "spec.observability.tracing": Stage.D,
+        "spec.rateLimit": Stage.D,
+        "spec.reranker": Stage.D,
+        "spec.resilience.circuitBreaker": Stage.D,
+        "spec.resilience.fallbacks": Stage.D,
+        "spec.rollout": Stage.E,
+    },
+}
+"""By kind: a leaf, or a part of the spec with all that is in it, and the stage that acts on it."""
+
+UNREAD_SETTINGS: Mapping[str, Stage] = {}
+"""Fields of settings files that no runtime reads yet, by model and field, and the stage that reads them."""
+
+
+def unread(resource: AnyResource) -> tuple[str, ...]:
+    """Return the entries of `PENDING` that `resource` sets to something else than their default."""
+    return tuple(path for path in sorted(PENDING[resource.kind_name]) if _is_set(resource.spec, path.split(".")[1:]))
+
+
+def _is_set(model: BaseModel, parts: list[str]) -> bool:
+    return any(
+        default is PydanticUndefined or value != default for value, default in _values(model, parts[0], parts[1:])
+    )
+
+
+def _values(model: BaseModel, part: str, rest: list[str]) -> Iterator[tuple[Any, Any]]:
+    """Every value at the path, with its default; a part that is left out has none."""
+    name = part.removesuffix("[]")
+    field_name, field = next(
+        (key, each) for key, each in type(model).model_fields.items() if (each.alias or key) == name
+    )
+    value = getattr(model, field_name)
+    if not rest:
+        yield value, field.get_default(call_default_factory=True)
+        return
+    for item in value if part.endswith("[]") else (value,):
+        if item is not None:
+            yield from _values(item, rest[0], rest[1:])

@@ -1,0 +1,82 @@
+"""The embedding worker as a program: `python -m lectern_runtime.embed --settings FILE` works until it is told to stop.
+
+The operator runs it as a Deployment. SIGTERM lets it finish what is embedded; the exit status is 0 then, 1 for
+a fault of the world at the start, and 2 for one of the configuration or the data directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from lectern_contract import names, settings
+from lectern_contract.errors import DependencyError, LecternError, SettingsInvalid
+from lectern_contract.settings import WorkerSettings
+from lectern_runtime.adapters import compose
+from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.embed.worker import Worker
+from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
+
+EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
+logger = logging.getLogger("lectern.worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until SIGTERM or SIGINT; the exit status of the process."""
+    parser = argparse.ArgumentParser(prog="lectern_runtime.embed", description="Fill one index generation.")
+    parser.add_argument("--settings", type=Path, default=Path(names.SETTINGS_FILE))
+    parser.add_argument("--data-dir", type=Path, default=None, help="where the embedded log, blobs and store lie")
+    parser.add_argument("--once", action="store_true", help="end when everything in the topic is done")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    try:
+        asyncio.run(_work(_load(options.settings), options.data_dir, once=options.once))
+    except LecternError as error:
+        logger.error("%s", error)
+        return EXIT_FAILED if isinstance(error, DependencyError) else EXIT_CONFIGURATION
+    return EXIT_STOPPED
+
+
+def _load(path: Path) -> WorkerSettings:
+    try:
+        loaded = settings.load(path.read_bytes())
+    except OSError as error:
+        raise SettingsInvalid(f"{path}: {error.strerror}; name the settings file with --settings") from error
+    if not isinstance(loaded, WorkerSettings):
+        raise SettingsInvalid(f"{path} holds the settings of a {loaded.runtime}; this program is the worker")
+    return loaded
+
+
+async def _work(loaded: WorkerSettings, data_dir: Path | None, *, once: bool) -> None:
+    stop = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        data = None
+        if data_dir is not None:
+            data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
+        log = await compose.open_log(loaded.log, data)
+        stack.push_async_callback(log.close)
+        blobs = await compose.open_blobs(loaded.blobs, data)
+        stack.push_async_callback(blobs.close)
+        store = await compose.open_store(loaded.store, data)
+        stack.push_async_callback(store.close)
+        embedder = compose.open_embedder(loaded.embedder)
+        stack.push_async_callback(embedder.close)
+        metrics = WorkerMetrics(CollectorRegistry())
+        worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, metrics=metrics)
+        await worker.ensure()
+        await worker.run(stop, until_caught_up=once)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""Takes one document message as far as it goes without vectors: record, bytes, text, chunks.
+
+The worker's first stage, run for several documents side by side. What is at the document's own fault ends
+in a `Fault` and not in an error, so that its neighbours go on.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lectern_contract import ids
+from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError
+from lectern_contract.messages import Deleted, DocumentMessage, Put
+from lectern_contract.payload import DocumentRecord, DocumentState
+from lectern_contract.scope import Scope
+from lectern_runtime.embed.chunk import ChunkRules, ChunkText, chunk
+from lectern_runtime.embed.parsed import MAX_TITLE, ParsedDocument
+from lectern_runtime.embed.retry import Retry
+from lectern_runtime.embed.sandbox import Parser
+from lectern_runtime.ports import BlobStore, Embedder, Position, VectorStore
+from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
+
+Failpoint = Callable[[str], None]
+_STAGES = {"parser": "parse", "embedder": "chunk"}
+logger = logging.getLogger("lectern.worker")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One message to act on: the newest about its document among those that were read together."""
+
+    message: DocumentMessage
+    position: Position
+    version: int
+
+    @property
+    def scope(self) -> Scope:
+        """The one partition that the document lives in."""
+        return Scope.of_writer(self.message.document.partition)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a document goes to the dead letters."""
+
+    stage: str
+    reason: str
+    detail: str
+    attempts: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be written for a task.
+
+    `before` is the record that the store has. `settled` means that it is as new as the message: nothing is to be
+    written, and its event is repeated when it is of this very message. `digests[i]` belongs to `chunks[i]`;
+    `known` holds vectors of texts that need not be embedded again.
+    """
+
+    task: Task
+    before: DocumentRecord | None = None
+    settled: bool = False
+    fault: Fault | None = None
+    title: str = ""
+    chunks: tuple[ChunkText, ...] = ()
+    digests: tuple[str, ...] = ()
+    known: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparer:
+    """What preparing needs of the worker."""
+
+    collection: str
+    rules: ChunkRules
+    blobs: BlobStore
+    store: VectorStore
+    embedder: Embedder
+    parser: Parser
+    retry: Retry
+    metrics: WorkerMetrics
+    failpoint: Failpoint
+
+    async def prepare(self, task: Task) -> Plan:
+        """The plan for a task. Raises `ConfigurationError` only: then no document can be prepared."""
+        before: DocumentRecord | None = None
+        try:
+            document = task.message.document.id
+            before = await self.retry.call(
+                lambda: self.store.get_record(self.collection, task.scope, document), forever=True
+            )
+            if before is not None and before.version >= task.version:
+                return Plan(task, before, settled=True)
+            if isinstance(task.message, Deleted):
+                return Plan(task, before)
+            return await self._chunked(task, task.message, before)
+        except DocumentError as error:
+            return Plan(task, before, fault=Fault(error.stage, error.reason, str(error)))
+        except DependencyError as error:
+            stage = _STAGES.get(error.dependency, "fetch")
+            fault = Fault(stage, "DependencyFailed", str(error), self.retry.max_attempts)
+            return Plan(task, before, fault=fault)
+        except ConfigurationError:
+            raise
+        except Exception as error:  # noqa: BLE001 a defect of ours must not stop all documents behind this one
+            return Plan(task, before, fault=unexpected("prepare", error))
+
+    async def _chunked(self, task: Task, put: Put, before: DocumentRecord | None) -> Plan:
+        self.failpoint("fetch")
+        with self.metrics.stage("fetch"):
+            data = await self.retry.call(lambda: self.blobs.get(put.sha256))
+        self.failpoint("parse")
+        with self.metrics.stage("parse"):
+            parsed = await self.retry.call(lambda: self.parser.parse(data, put.media_type))
+        title = title_of(put, parsed)
+        self.failpoint("chunk")
+        with self.metrics.stage("chunk"):
+            chunks = await self.retry.call(lambda: chunk(parsed, self.rules, self.embedder.tokenize, title=title))
+        known: Mapping[str, NDArray[np.float32]] = {}
+        if before is not None and before.state is DocumentState.INDEXED:
+            document = put.document.id
+            known = await self.retry.call(
+                lambda: self.store.known_vectors(self.collection, task.scope, document), forever=True
+            )
+        digests = tuple(ids.text_digest(each.embedded) for each in chunks)
+        return Plan(task, before, title=title, chunks=tuple(chunks), digests=digests, known=known)
+
+
+def title_of(put: Put, parsed: ParsedDocument) -> str:
+    """What the source says, else what the document says, else the last part of its uri without its suffix."""
+    name = put.document.uri.rstrip("/").rpartition("/")[2]
+    stem = name.rpartition(".")[0] or name
+    return (put.title or parsed.title or " ".join(stem.replace("_", " ").replace("-", " ").split()))[:MAX_TITLE]
+
+
+def unexpected(stage: str, error: Exception) -> Fault:
+    """A defect of ours as a fault. Only the kind of the error is told: its text may quote the document."""
+    trace, where = error.__traceback__, "unknown place"
+    while trace is not None:
+        where = f"{trace.tb_frame.f_code.co_name}, line {trace.tb_lineno}"
+        trace = trace.tb_next
+    logger.error("unexpected %s in stage %s at %s", type(error).__name__, stage, where)
+    return Fault(stage, "InternalError", f"{type(error).__name__} at {where}; please report this")

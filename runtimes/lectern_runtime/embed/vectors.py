@@ -1,0 +1,128 @@
+"""Embeds what a batch of documents needs, each text once, in calls of the size that the model likes.
+
+The worker's second stage. A call that fails for one text's sake is taken apart by document, so that the
+others of the batch are not lost with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lectern_contract.errors import DependencyError, DocumentError
+from lectern_runtime.embed.prepare import Failpoint, Fault, Plan, unexpected
+from lectern_runtime.embed.retry import Retry
+from lectern_runtime.errors import EmbedderFailed
+from lectern_runtime.ports import Embedder, EmbedderInfo
+from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
+
+Vector = NDArray[np.float32]
+OUTAGE = 2
+"""So many documents in a row whose texts fail for the world's sake mean that the model is away, not the text bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    digest: str
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Vectorizer:
+    """What embedding needs of the worker; `info` holds the limits of one call."""
+
+    embedder: Embedder
+    info: EmbedderInfo
+    retry: Retry
+    metrics: WorkerMetrics
+    failpoint: Failpoint
+
+    async def embed(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
+        """The plans, some of them now with a fault, and a vector for the digest of every text that is not known."""
+        wanted: dict[str, _Text] = {}
+        for plan in plans:
+            wanted |= {each.digest: each for each in _missing(plan)}
+        if not wanted:
+            return list(plans), {}
+        self.failpoint("embed")
+        try:
+            return list(plans), await self._call_all(list(wanted.values()), self.retry)
+        except (DocumentError, DependencyError):
+            return await self._apart(plans)
+
+    async def _apart(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
+        once = replace(self.retry, max_attempts=1)
+        judged: list[Plan] = []
+        vectors: dict[str, Vector] = {}
+        failed = 0
+        outage: Fault | None = None
+        for plan in plans:
+            missing = [each for each in _missing(plan) if each.digest not in vectors]
+            fault = outage if missing else None
+            if missing and outage is None:
+                try:
+                    vectors |= await self._call_all(missing, once)
+                    failed = 0
+                except DocumentError as error:
+                    fault = Fault("embed", error.reason, str(error))
+                except DependencyError as error:
+                    fault = Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts)
+                    failed += 1
+                    outage = fault if failed >= OUTAGE else None
+            judged.append(replace(plan, fault=fault) if fault is not None else plan)
+        return judged, vectors
+
+    async def _call_all(self, texts: list[_Text], retry: Retry) -> dict[str, Vector]:
+        found: dict[str, Vector] = {}
+        for call in self._calls(texts):
+            with self.metrics.stage("embed"):
+                vectors = await retry.call(partial(self._call, call))
+            found.update(zip((each.digest for each in call), vectors, strict=True))
+            self.metrics.embedded_tokens.inc(sum(each.tokens for each in call))
+        return found
+
+    async def _call(self, call: Sequence[_Text]) -> NDArray[np.float32]:
+        try:
+            vectors = await self.embedder.embed([each.text for each in call])
+        except (DocumentError, DependencyError):
+            raise
+        except Exception as error:
+            fault = unexpected("embed", error)
+            raise DocumentError(fault.detail, stage=fault.stage, reason=fault.reason) from error
+        if vectors.shape != (len(call), self.info.dimensions) or not np.isfinite(vectors).all():
+            raise EmbedderFailed(
+                f"{self.info.model} answered {len(call)} texts with vectors of shape {vectors.shape} or with numbers "
+                "that are not finite; check the model server",
+                dependency="embedder",
+            )
+        return vectors
+
+    def _calls(self, texts: list[_Text]) -> list[list[_Text]]:
+        """Calls within the model's limits, of texts of similar length, so that little is padded."""
+        calls: list[list[_Text]] = []
+        tokens = 0
+        for each in sorted(texts, key=lambda text: text.tokens, reverse=True):
+            full = calls and (
+                len(calls[-1]) >= self.info.max_batch_size or tokens + each.tokens > self.info.max_batch_tokens
+            )
+            if not calls or full:
+                calls.append([])
+                tokens = 0
+            calls[-1].append(each)
+            tokens += each.tokens
+        return calls
+
+
+def _missing(plan: Plan) -> list[_Text]:
+    if plan.settled or plan.fault is not None:
+        return []
+    return [
+        _Text(digest, chunk.embedded, chunk.embedded_tokens)
+        for digest, chunk in zip(plan.digests, plan.chunks, strict=True)
+        if digest not in plan.known
+    ]

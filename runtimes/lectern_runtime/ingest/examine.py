@@ -1,0 +1,104 @@
+"""Reads one candidate where its listing does not settle it, stores its bytes, and says whether it must be published.
+
+Called by `run.py` for the documents of a window, side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lectern_contract.errors import DocumentError
+from lectern_contract.ids import content_digest
+from lectern_contract.settings import ConnectorSettings
+from lectern_runtime.ingest import changes, media_types
+from lectern_runtime.ingest.changes import Candidate, Step
+from lectern_runtime.ingest.connector import Connector
+from lectern_runtime.ingest.manifest import Entry
+from lectern_runtime.ingest.publish import Publisher
+from lectern_runtime.ports import BlobStore, OutgoingRecord
+from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
+
+Failpoint = Callable[[str], None]
+
+
+def no_failpoint(_name: str) -> None:
+    """Let everything pass; tests put a crash here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a candidate came to: its new entry, with a message where one is needed, or an error."""
+
+    candidate: Candidate
+    entry: Entry | None = None
+    message: OutgoingRecord | None = None
+    error: DocumentError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Examiner:
+    """What examining a document needs of the run."""
+
+    settings: ConnectorSettings
+    source: Connector
+    blobs: BlobStore
+    publisher: Publisher
+    metrics: ConnectorMetrics | None
+    failpoint: Failpoint
+
+    async def examine(self, candidate: Candidate) -> Outcome:
+        """The outcome; a fault of the document is part of it. Raises `DependencyError` for the world's faults."""
+        try:
+            return await self._examine(candidate)
+        except DocumentError as error:
+            return Outcome(candidate, error=error)
+
+    async def _examine(self, candidate: Candidate) -> Outcome:
+        if candidate.media_type is not None:
+            self._check_type(candidate.media_type)
+        if changes.step(candidate) is Step.PUBLISH:
+            known = candidate.known
+            assert known is not None
+            media_type = candidate.media_type or known.media_type
+            self._check_type(media_type)
+            entry = changes.entry(candidate, sha256=known.sha256, size=known.size, media_type=media_type)
+            return Outcome(candidate, entry, self.publisher.put(candidate.listed.uri, entry))
+        data = await self._read(candidate)
+        media_type = candidate.media_type or media_types.by_content(data)
+        self._check_type(media_type)
+        entry = changes.entry(candidate, sha256=content_digest(data), size=len(data), media_type=media_type)
+        if changes.same_message(candidate, entry.sha256, media_type):
+            return Outcome(candidate, entry)
+        message = self.publisher.put(candidate.listed.uri, entry)
+        self.failpoint("store")
+        await self.blobs.put(data)
+        return Outcome(candidate, entry, message)
+
+    async def _read(self, candidate: Candidate) -> bytes:
+        limit, listed = self.settings.max_document_bytes, candidate.listed
+        if listed.size is not None and listed.size > limit:
+            raise _too_large(listed.size, limit)
+        self.failpoint("read")
+        data = await self.source.fetch(listed.uri)
+        if len(data) > limit:
+            raise _too_large(len(data), limit)
+        if self.metrics is not None:
+            self.metrics.bytes.labels(source=self.settings.name).inc(len(data))
+        return data
+
+    def _check_type(self, media_type: str) -> None:
+        if not media_types.accepted(media_type, self.settings.media_types):
+            raise DocumentError(
+                f"{media_type} is not in spec.parsing.mediaTypes; add it there, or exclude the document",
+                stage="fetch",
+                reason="MediaTypeNotAccepted",
+            )
+
+
+def _too_large(size: int, limit: int) -> DocumentError:
+    return DocumentError(
+        f"it has {size} bytes, the limit is {limit}; raise spec.parsing.maxDocumentBytes or exclude it",
+        stage="fetch",
+        reason="TooLarge",
+    )

@@ -1,0 +1,72 @@
+"""What the routes of one app share, as a value: settings, services, pipeline, metrics. `create_app` makes it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from fastapi import Request
+
+from lectern_contract.scope import FilterValue, Principal
+from lectern_contract.settings import QuerySettings
+from lectern_runtime.query import principals
+from lectern_runtime.query.pipeline import Pipeline
+from lectern_runtime.query.services import Services
+from lectern_runtime.query.timing import Stopwatch
+from lectern_runtime.telemetry.query_metrics import QueryMetrics
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """One endpoint at work."""
+
+    settings: QuerySettings
+    services: Services
+    metrics: QueryMetrics
+    pipeline: Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One request at the start of a route: who asks, until when, and its stopwatch."""
+
+    runtime: Runtime
+    principal: Principal
+    request_id: str
+    deadline: float
+    watch: Stopwatch
+
+
+def runtime_of(request: Request) -> Runtime:
+    """The runtime of the app that serves the request."""
+    return cast(Runtime, request.app.state.runtime)
+
+
+def visit(request: Request) -> Visit:
+    """Authenticate the request and start its clock; raises `Refused`."""
+    runtime = runtime_of(request)
+    principal = principals.authenticate(request.headers.items(), runtime.settings.anonymous)
+    return Visit(
+        runtime=runtime,
+        principal=principal,
+        request_id=request_id_of(request),
+        deadline=asyncio.get_running_loop().time() + runtime.settings.timeout_seconds,
+        watch=Stopwatch(runtime.services.clock),
+    )
+
+
+def request_id_of(request: Request) -> str:
+    """The id that the border gave or accepted."""
+    return str(request.state.request_id)
+
+
+def note(request: Request, **fields: Any) -> None:
+    """Add fields to the request's log line; `outcome` also labels the metric."""
+    request.scope["lectern"].update(fields)
+
+
+def as_filters(filters: Mapping[str, Any]) -> dict[str, tuple[FilterValue, ...]]:
+    """Filters of a body with each value as a tuple."""
+    return {name: tuple(value) if isinstance(value, list) else (value,) for name, value in filters.items()}

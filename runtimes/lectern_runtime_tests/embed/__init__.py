@@ -1,0 +1,1 @@
+"""Tests of parsing, chunking and the worker."""
