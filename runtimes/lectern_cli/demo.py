@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from rich.console import Console
@@ -82,15 +83,17 @@ def read_questions(path: Path) -> list[Question]:
         raise ConfigurationError(f"{path}: question {where}: {fault['msg']}") from error
 
 
-async def ask_all(client: Client, questions: Iterable[Question], console: Console) -> list[Outcome]:
-    """Ask one after the other and print each answer as it comes."""
+async def ask_all(url: str, questions: Iterable[Question], console: Console) -> list[Outcome]:
+    """Ask the Lectern at `url` one after the other and print each answer as it comes."""
     outcomes = []
-    for number, question in enumerate(questions, start=1):
-        started = time.perf_counter()
-        answer = await client.ask(question.question)
-        outcome = Outcome(question, answer, (time.perf_counter() - started) * 1000)
-        outcomes.append(outcome)
-        print_answer(console, question.question, outcome.answer, number=number, right=outcome.right)
+    async with httpx.AsyncClient(trust_env=False) as http:
+        client = Client(url, http)
+        for number, question in enumerate(questions, start=1):
+            started = time.perf_counter()
+            answer = await client.ask(question.question)
+            outcome = Outcome(question, answer, (time.perf_counter() - started) * 1000)
+            outcomes.append(outcome)
+            print_answer(console, question.question, outcome.answer, number=number, right=outcome.right)
     return outcomes
 
 

@@ -17,25 +17,28 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
-from lectern_runtime.adapters.data_directory import DataDirectory
-from lectern_runtime.adapters.memory import MemoryAnswerCache
-from lectern_runtime.embed.worker import Worker
-from lectern_runtime.query.app import create_app
 from prometheus_client import CollectorRegistry
 
-from lectern_cli import generations, http_server, statuses
+from lectern_cli import failures, generations, http_server, statuses
+from lectern_cli.failures import Failures
 from lectern_cli.generations import Generation
 from lectern_cli.plan import Plan
-from lectern_contract import wiring
+from lectern_contract import names, wiring
 from lectern_contract.payload import DocumentState
 from lectern_contract.reports import RunReport
 from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.status import DocumentCounts, LastRun
 from lectern_contract.settings import ConnectorSettings, config_hash
+from lectern_runtime import topics
 from lectern_runtime.adapters import compose
+from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
+from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.embed.worker import Worker
+from lectern_runtime.embed.write import Done
 from lectern_runtime.ingest import run as ingest
 from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
+from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics, WorkerMetrics
 
@@ -61,11 +64,21 @@ class Adapters:
 
 @dataclass
 class Filling:
-    """A knowledge base and the worker that fills one generation of it."""
+    """A knowledge base and the worker that fills one generation of it; `stale` means that counts changed."""
 
     kb: KnowledgeBase
     generation: Generation
     worker: Worker
+    failures: Failures
+    stale: bool = True
+
+    def note(self, done: Done) -> None:
+        """Take in what became of one document."""
+        self.stale = True
+        if done.outcome == "failed":
+            self.failures.failed(done.document.uri, done.reason)
+        elif done.outcome != "skipped":
+            self.failures.settled(done.document.uri)
 
 
 @dataclass
@@ -111,15 +124,18 @@ class Embedded:
         lines = []
         for name, state in self.observed.knowledge_bases.items():
             counts = state.documents or DocumentCounts()
-            lines.append(
-                f"{name}: {counts.indexed} documents indexed, {counts.failed} failed, "
-                f"generation {state.active_generation}"
-            )
+            lines.append(f"{name}: {counts.indexed} documents indexed, generation {state.active_generation}")
+            if state.trouble:
+                lines.append(f"{name}: {state.trouble}")
         for name, source in self.observed.sources.items():
             run = source.last_run
             if run is not None and (run.result == "Failed" or run.failed):
                 lines.append(f"{name}: {run.message}")
         return lines
+
+    def wind_down(self) -> None:
+        """Let workers finish what they have in hand and take nothing new."""
+        self.stop.set()
 
 
 @contextlib.asynccontextmanager
@@ -130,17 +146,19 @@ async def running(
     created_by = f"lectern {importlib.metadata.version('lectern')}"
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(contextlib.closing(server))
+        for kb in plan.knowledge_bases.values():
+            compose.check_embedded(wiring.worker_settings(kb, generation=1))
         data = stack.enter_context(DataDirectory.open(data_directory, created_by=created_by))
         adapters = await _open(plan, data, stack)
-        host, port = server.getsockname()[:2]
         embedded = Embedded(
             plan=plan,
             adapters=adapters,
-            url=f"http://{host}:{port}",
+            url=http_server.url_of(server),
             sync_seconds=sync_seconds,
             observed=statuses.Observed(started_at=now_text()),
         )
         await _prepare(embedded)
+        await look(embedded)
         await stack.enter_async_context(_tasks(embedded))
         await stack.enter_async_context(http_server.serving(_app(embedded), server))
         embedded.observed.url = embedded.url
@@ -148,11 +166,8 @@ async def running(
 
 
 async def _open(plan: Plan, data: DataDirectory, stack: contextlib.AsyncExitStack) -> Adapters:
-    """One adapter for each port, shared by all knowledge bases; each one's settings must ask for it."""
-    settings = [wiring.worker_settings(kb, generation=1) for kb in plan.knowledge_bases.values()]
-    for each in settings:
-        compose.check_embedded(each)
-    first = settings[0]
+    """One adapter for each port, shared by all knowledge bases, whose settings all ask for the same."""
+    first = wiring.worker_settings(next(iter(plan.knowledge_bases.values())), generation=1)
     embedder = compose.open_embedder(first.embedder)
     stack.push_async_callback(embedder.close)
     log = await compose.open_log(first.log, data)
@@ -168,22 +183,33 @@ async def _prepare(embedded: Embedded) -> None:
     """Choose each knowledge base's generation and make its worker; nothing runs yet."""
     metrics = WorkerMetrics(embedded.registry)
     for kb in embedded.plan.knowledge_bases.values():
-        generation = await generations.choose(kb, embedded.adapters.store)
-        worker = Worker(
-            wiring.worker_settings(kb, generation=generation.number),
-            log=embedded.adapters.log,
-            blobs=embedded.adapters.blobs,
-            store=embedded.adapters.store,
-            embedder=embedded.adapters.embedder,
-            metrics=metrics,
-        )
-        await worker.ensure()
-        embedded.fillings.append(Filling(kb, generation, worker))
         embedded.observed.knowledge_bases[kb.name] = statuses.KnowledgeBaseState()
+        embedded.fillings.append(await _filling(embedded, kb, metrics))
     for name in embedded.plan.connectors:
         embedded.observed.sources[name] = statuses.SourceState()
         embedded.first_runs[name] = asyncio.Event()
-    await look(embedded)
+
+
+async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics) -> Filling:
+    """The worker of one knowledge base for the generation that is to be filled."""
+    adapters = embedded.adapters
+    log_settings = wiring.worker_settings(kb, generation=1).log
+    await topics.ensure(adapters.log, log_settings, namespace=kb.namespace, knowledge_base=kb.name)
+    generation = await generations.choose(kb, store=adapters.store, log=adapters.log)
+    sources = [each for each in embedded.plan.connectors.values() if each.knowledge_base == kb.name]
+    known = await failures.read(adapters.store, generation.collection, failures.partitions(sources))
+    worker = Worker(
+        wiring.worker_settings(kb, generation=generation.number),
+        log=adapters.log,
+        blobs=adapters.blobs,
+        store=adapters.store,
+        embedder=adapters.embedder,
+        metrics=metrics,
+        on_progress=lambda done: filling.note(done),
+    )
+    filling = Filling(kb, generation, worker, known)
+    await worker.ensure()
+    return filling
 
 
 @contextlib.asynccontextmanager
@@ -256,18 +282,20 @@ async def look(embedded: Embedded) -> None:
 async def _look_at(embedded: Embedded, filling: Filling, *, sources_read: bool) -> None:
     """One knowledge base: what waits, which generation answers, how many documents there are."""
     state, store = embedded.observed.knowledge_bases[filling.kb.name], embedded.adapters.store
-    before = state.waiting
     state.waiting = await embedded.adapters.log.lag(filling.worker.topic, group=filling.worker.group)
     if not filling.generation.active and state.waiting == 0 and sources_read:
         filling.generation = await generations.activate(filling.kb, store, filling.generation)
-    number = filling.generation.number
-    state.active_generation = number if filling.generation.active else number - 1
-    state.building_generation = None if filling.generation.active else number
-    if state.documents is None or before != state.waiting:
-        counts = await store.count_documents(filling.generation.collection)
+        filling.stale = True
+    state.active_generation = filling.generation.answering
+    state.building_generation = None if filling.generation.active else filling.generation.number
+    if filling.stale:
+        filling.stale = False
+        answering = names.collection(filling.kb.namespace, filling.kb.name, filling.generation.answering)
+        counts = await store.count_documents(answering)
         state.documents = DocumentCounts(
             indexed=counts.get(DocumentState.INDEXED, 0), failed=counts.get(DocumentState.FAILED, 0)
         )
+        state.trouble = filling.failures.sentence(state.documents.failed)
 
 
 def _app(embedded: Embedded) -> FastAPI:

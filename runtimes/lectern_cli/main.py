@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
 
 from lectern_contract.errors import LecternError
 
@@ -45,6 +44,8 @@ def up(
     sync_seconds: Annotated[float, typer.Option(min=1, max=86400, help="Time between looks at the sources.")] = 15,
 ) -> None:
     """Ingest the sources of the resources in one process and keep serving the query API."""
+    from rich.console import Console
+
     from lectern_cli import serve
 
     _run(
@@ -72,6 +73,8 @@ def demo(
     endpoint: Annotated[str | None, ENDPOINT] = None,
 ) -> None:
     """Ingest the sources, ask questions, print the answers; exit status 1 unless all come out as expected."""
+    from rich.console import Console
+
     from lectern_cli import serve
 
     options = serve.Options(
@@ -94,6 +97,8 @@ def ask(
     top_k: Annotated[int | None, typer.Option(min=1, max=100, help="Passages that the answer is made of.")] = None,
 ) -> None:
     """Ask a running Lectern one question."""
+    from rich.console import Console
+
     from lectern_cli.demo import print_answer
 
     answer = _run(lambda: _with_client(url, lambda client: client.ask(question, top_k=top_k)))

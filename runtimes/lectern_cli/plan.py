@@ -31,9 +31,11 @@ class Plan:
 def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | None) -> Plan:
     """The plan for `manifests`; `mounts` says where each claim lies on this machine.
 
-    Raises `ConfigurationError` when a claim or its directory is missing, when the endpoint is not
-    clear, or when a mount names a claim that no source uses.
+    Raises `ConfigurationError` when a knowledge base asks for servers, when a claim or its directory is
+    missing, when the endpoint is not clear, or when a mount names a claim that no source uses.
     """
+    for kb in manifests.knowledge_bases.values():
+        _check_embedded(kb)
     chosen = _endpoint(manifests, endpoint)
     roots = {name: _root(manifests, name, mounts) for name in manifests.sources}
     _check_mounts(manifests, mounts)
@@ -50,6 +52,21 @@ def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | No
         endpoint=chosen,
         query=wiring.query_settings(chosen, manifests.knowledge_bases),
     )
+
+
+def _check_embedded(kb: KnowledgeBase) -> None:
+    """Refuse what only a cluster has: servers, and a volume that this machine does not mount."""
+    for field, value in (
+        ("spec.vectorStore", kb.spec.vector_store),
+        ("spec.messaging", kb.spec.messaging),
+        ("spec.blobStore", kb.spec.blob_store),
+        ("spec.embedding.server", kb.spec.embedding.server),
+    ):
+        if value is not None:
+            raise ConfigurationError(
+                f"KnowledgeBase/{kb.name}: {field} is set, and this release has no adapter for it yet "
+                "(see docs/status.md); leave it out to run in one process"
+            )
 
 
 def parse_mounts(texts: list[str]) -> dict[str, Path]:

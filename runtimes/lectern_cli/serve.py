@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import httpx
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from lectern_cli import demo as questions_of_demo
-from lectern_cli import embedded, http_server, manifests, plan
-from lectern_cli.client import Client
+from lectern_cli import manifests, plan
+
+if TYPE_CHECKING:
+    from lectern_cli.embedded import Embedded
 
 SHOW_SECONDS = 0.2
 
@@ -41,23 +42,27 @@ async def up(options: Options, console: Console) -> None:
     """Serve until a signal says stop."""
     with _stopping() as stop:
         async with _opened(options, console) as running:
-            console.print(f"serving on {running.url}", highlight=False)
+            _say(console, f"serving on {running.url}")
             shown = asyncio.create_task(_show_progress(running, console))
             await stop.wait()
             shown.cancel()
-    console.print("stopped")
+            await asyncio.wait((shown,))
+            _say(console, "stopping")
+            running.wind_down()
+    _say(console, "stopped")
 
 
 async def demo(options: Options, questions: Path, console: Console) -> bool:
     """Ingest, ask, print; whether every question came out as expected."""
-    wanted = questions_of_demo.read_questions(questions)
+    from lectern_cli import demo as asking  # its HTTP client takes a while to import
+
+    wanted = asking.read_questions(questions)
     async with _opened(options, console) as running:
         await _show_progress(running, console)
-        async with httpx.AsyncClient(trust_env=False) as http:
-            outcomes = await questions_of_demo.ask_all(Client(running.url, http), wanted, console)
+        outcomes = await asking.ask_all(running.url, wanted, console)
     console.print()
-    console.print(questions_of_demo.summary(outcomes))
-    console.print(questions_of_demo.verdict(outcomes), highlight=False)
+    console.print(asking.summary(outcomes))
+    _say(console, asking.verdict(outcomes))
     return all(outcome.right for outcome in outcomes)
 
 
@@ -75,32 +80,41 @@ def _stopping() -> Iterator[asyncio.Event]:
             loop.remove_signal_handler(number)
 
 
-def _opened(options: Options, console: Console) -> contextlib.AbstractAsyncContextManager[embedded.Embedded]:
+@contextlib.asynccontextmanager
+async def _opened(options: Options, console: Console) -> AsyncIterator[Embedded]:
+    """The running embedded mode. What is wrong with the resources is found before the runtimes are imported."""
     read = manifests.read(options.file)
-    for other in read.others:
-        console.print(f"passed over (not Lectern's): {other}", style="dim", highlight=False)
     planned = plan.make(read, mounts=plan.parse_mounts(options.mounts), endpoint=options.endpoint)
+    for other in read.others:
+        _say(console, f"passed over (not Lectern's): {other}", style="dim")
+    _say(console, f"starting; the state is kept in {options.data_directory}", style="dim")
+    from lectern_cli import embedded, http_server  # a second of imports
+
     server = http_server.listen(options.host, options.port)
-    return embedded.running(
+    async with embedded.running(
         planned, data_directory=options.data_directory, server=server, sync_seconds=options.sync_seconds
-    )
+    ) as running:
+        yield running
 
 
-async def _show_progress(running: embedded.Embedded, console: Console) -> None:
+async def _show_progress(running: Embedded, console: Console) -> None:
     """Show ingestion until it has settled, then say what there is."""
     settled = asyncio.create_task(running.settled())
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
             bar = progress.add_task("ingesting", total=None)
             while not settled.done():
                 done, total = running.progress()
                 progress.update(bar, completed=done, total=total or None)
                 await asyncio.wait((settled,), timeout=SHOW_SECONDS)
-            done, total = running.progress()
-            progress.update(bar, completed=done, total=total)
         settled.result()
     finally:
         settled.cancel()
     for line in running.summary():
-        console.print(line, highlight=False)
+        _say(console, line)
+
+
+def _say(console: Console, line: str, *, style: str = "") -> None:
+    """One line as it is: no markup, no colours for numbers, no wrapping inside a path."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)

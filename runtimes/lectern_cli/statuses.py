@@ -28,13 +28,16 @@ from lectern_contract.resources.status import (
 
 @dataclass
 class KnowledgeBaseState:
-    """One knowledge base: `waiting` messages are published and not yet worked on; None is not known yet."""
+    """One knowledge base: `waiting` messages are published and not yet worked on; None is not known yet.
+
+    `trouble` names the documents that could not be indexed.
+    """
 
     active_generation: int | None = None
     building_generation: int | None = None
     waiting: int | None = None
     documents: DocumentCounts | None = None
-    failure: str = ""
+    trouble: str = ""
 
 
 @dataclass
@@ -107,12 +110,10 @@ def _advance(observed: Observed, resource: Resource, verdicts: list[Verdict], no
 
 def _knowledge_base(kb: KnowledgeBase, state: KnowledgeBaseState) -> list[Verdict]:
     building = state.building_generation
-    if state.failure:
-        ready = Verdict(ConditionType.READY, "False", Reason.COMPONENT_NOT_READY, state.failure)
-    elif state.active_generation is None:
+    if state.active_generation is None:
         ready = Verdict(ConditionType.READY, "Unknown", Reason.UNKNOWN, "the store has not been opened yet")
     else:
-        ready = Verdict(ConditionType.READY, "True", Reason.ALL_COMPONENTS_READY)
+        ready = Verdict(ConditionType.READY, "True", Reason.ALL_COMPONENTS_READY, state.trouble)
     moving = (
         Verdict(
             ConditionType.RECONCILING,
@@ -123,18 +124,13 @@ def _knowledge_base(kb: KnowledgeBase, state: KnowledgeBaseState) -> list[Verdic
         if building is not None
         else Verdict(ConditionType.RECONCILING, "False", Reason.STABLE)
     )
-    workers = (
-        Verdict(ConditionType.WORKERS_READY, "False", Reason.COMPONENT_NOT_READY, state.failure)
-        if state.failure
-        else Verdict(ConditionType.WORKERS_READY, "True", Reason.IN_PROCESS)
-    )
     return [
         ready,
         moving,
         Verdict(ConditionType.STALLED, "False", Reason.STABLE),
         spec_honored(kb),
         Verdict(ConditionType.EMBEDDING_READY, "True", Reason.IN_PROCESS),
-        workers,
+        Verdict(ConditionType.WORKERS_READY, "True", Reason.IN_PROCESS),
         Verdict(ConditionType.SCALER_READY, "True", Reason.SCALER_NOT_NEEDED, "one process does the work"),
     ]
 
@@ -172,7 +168,10 @@ def _synced(source: IngestionSource, run: LastRun | None, waiting: int | None) -
         return Verdict(kind, "Unknown", Reason.UNKNOWN, "the log has not been read yet")
     if waiting > 0:
         return Verdict(kind, "False", Reason.PROGRESSING, f"{waiting} documents wait to be embedded")
-    return Verdict(kind, "True", Reason.RUN_SUCCEEDED, f"{run.listed} documents, {run.failed} failed")
+    if run.failed:
+        left = f"{run.failed} of {run.listed} documents were left behind and are tried again: {run.message}"
+        return Verdict(kind, "False", Reason.RUN_FAILED, left)
+    return Verdict(kind, "True", Reason.RUN_SUCCEEDED, f"{run.listed} documents")
 
 
 def _endpoint(endpoint: RagEndpoint, observed: Observed) -> list[Verdict]:

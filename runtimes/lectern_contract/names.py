@@ -77,8 +77,8 @@ def alias(namespace: str, knowledge_base: str) -> str:
 
 
 def collection(namespace: str, knowledge_base: str, generation: int) -> str:
-    """Collection of one index generation."""
-    return f"{namespace}.{knowledge_base}-g{generation}"
+    """Collection of one index generation; the dot keeps it apart from the alias of any other knowledge base."""
+    return f"{namespace}.{knowledge_base}.g{generation}"
 
 
 def manifest(namespace: str, source: str) -> str:

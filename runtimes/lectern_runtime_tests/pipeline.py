@@ -32,7 +32,7 @@ from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
 from lectern_runtime.errors import InputTooLong
 from lectern_runtime.ingest.run import run
-from lectern_runtime.ports import BlobStore, EmbedderInfo, Log, SearchRequest, VectorStore, Vectors
+from lectern_runtime.ports import BlobStore, EmbedderInfo, Log, SearchRequest, Vectors, VectorStore
 
 DIMENSIONS = 16
 LEVELS = ("public", "internal")
@@ -201,7 +201,7 @@ class Pipeline:
         found = {}
         for level in LEVELS:
             scope = Scope.of_writer(Partition("acme", level))
-            for record in await self.store.list_records("ns.kb-g1", scope, after=None, limit=10_000):
+            for record in await self.store.list_records("ns.kb.g1", scope, after=None, limit=1_000):
                 found[f"{level}:{record.uri}"] = record
         return found
 
@@ -215,8 +215,8 @@ class Pipeline:
         query = np.full(DIMENSIONS, DIMENSIONS**-0.5, np.float32)
         for level in LEVELS:
             scope = Scope.of_writer(Partition("acme", level))
-            request = SearchRequest("Dense", query, None, 10_000, 10_000, 60, 1.0)
-            for hit in await self.store.search("ns.kb-g1", scope, request):
+            request = SearchRequest("Dense", query, None, 1_000, 1_000, 60, 1.0)
+            for hit in await self.store.search("ns.kb.g1", scope, request):
                 each = hit.payload
                 found.setdefault(f"{level}:{each.uri}", []).append((each.number, each.text_digest, each.text))
         return {place: tuple(sorted(chunks)) for place, chunks in found.items()}

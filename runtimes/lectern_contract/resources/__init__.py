@@ -64,7 +64,7 @@ class Resource(BaseModel):
     short_name: ClassVar[str]
     columns: ClassVar[tuple[PrinterColumn, ...]]
     rules: ClassVar[tuple[Rule, ...]] = (
-        # The model says it by the type of `Metadata.name`.
+        # The model says it by the type of `Metadata.name`. No `field`: the server takes no path into metadata.
         Rule(
             cel=f"size(self.metadata.name) <= {NAME_LENGTH} && self.metadata.name.matches('{DNS_LABEL}')",
             message="metadata.name must be a DNS label that starts with a letter "
