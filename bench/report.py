@@ -1,7 +1,7 @@
 """Turns the figures of a benchmark into a table, a JSON file and an exit status: one shape for all `bench-...` targets.
 
-Each benchmark measures, makes a `Goal` of each figure with `at_least`, `at_most` or `unmeasured`, and ends with
-`finish`. Nothing here measures; the machine is only described, so that a figure can be read on another one.
+Each benchmark names its `Aim`s, measures, makes a `Goal` of each, and ends with `finish`. Nothing here measures; the
+machine is only described, so that a figure can be read on another one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Literal
 
 REPORTS = Path("reports")
 PACKAGES = ("fastapi", "lectern", "numpy", "onnxruntime", "pydantic", "qdrant-edge-py", "tokenizers", "uvicorn")
@@ -23,8 +24,8 @@ QUICK_NOTE = "QUICK=1: a seeded sample; its figures are easier or noisier than t
 class Goal:
     """One figure beside its bound and its floor.
 
-    `floor` is the same work done bare in the same run, in `unit`; `ratio` says how near the figure is to it, the way
-    the benchmark's page defines it. `met` is None when nothing was measured, and `reason` then says why.
+    `floor` is the same work done bare in the same run, in `unit`. `ratio` is 1 where the figure equals the floor and
+    smaller where it is worse. `met` is None when nothing was measured, and `reason` then says why.
     """
 
     goal: str
@@ -41,17 +42,57 @@ class Goal:
 
 
 @dataclass(frozen=True)
-class Detail:
-    """What the makers of goals share: floor, ratio, sample size, seed, and a remark for the report."""
+class Aim:
+    """A goal before anything was measured. With `of_floor` the limit is a share of the floor, not a figure."""
 
-    floor: float | None = None
-    ratio: float | None = None
-    n: int | None = None
-    seed: int | None = None
-    reason: str = ""
+    goal: str
+    figure: str
+    comparison: Literal["<=", ">="]
+    limit: float
+    unit: str = ""
+    of_floor: bool = False
 
+    @property
+    def bound(self) -> str:
+        """The bound in words."""
+        return f"{self.comparison} {self.limit:g}" + (" of floor" if self.of_floor else "")
 
-NO_DETAIL = Detail()
+    def measured(
+        self,
+        value: float,
+        *,
+        floor: float | None = None,
+        ratio: float | None = None,
+        n: int | None = None,
+        seed: int | None = None,
+        reason: str = "",
+    ) -> Goal:
+        """Return the goal with its figure, judged; a value that is not a number meets nothing.
+
+        `reason` is then a remark. Raises ValueError when a share of the floor comes without `ratio`.
+        """
+        if self.of_floor and ratio is None:
+            raise ValueError(f"goal {self.goal} is a share of its floor; hand in the ratio")
+        judged = ratio if self.of_floor and ratio is not None else value
+        return Goal(
+            goal=self.goal,
+            figure=self.figure,
+            value=float(value),
+            unit=self.unit,
+            bound=self.bound,
+            floor=floor,
+            ratio=ratio,
+            n=n,
+            seed=seed,
+            met=bool(judged <= self.limit if self.comparison == "<=" else judged >= self.limit),
+            reason=reason,
+        )
+
+    def unmeasured(self, reason: str) -> Goal:
+        """Return the goal as not measured; `reason` says why and what to do about it."""
+        return Goal(
+            goal=self.goal, figure=self.figure, value=None, unit=self.unit, bound=self.bound, met=None, reason=reason
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,25 +119,6 @@ class Report:
     def verdict(self) -> str:
         """The last line of the target."""
         return f"{self.target}: {self.met} of {len(self.goals)} goals met"
-
-
-def at_least(goal: str, figure: str, value: float, bound: float, unit: str, detail: Detail = NO_DETAIL) -> Goal:
-    """Return a goal that is met from `bound` upwards; a value that is not a number meets nothing."""
-    return _judged(goal, figure, value, f">= {bound:g}", unit, detail, met=value >= bound)
-
-
-def at_most(goal: str, figure: str, value: float, bound: float, unit: str, detail: Detail = NO_DETAIL) -> Goal:
-    """Return a goal that is met up to `bound`; a value that is not a number meets nothing."""
-    return _judged(goal, figure, value, f"<= {bound:g}", unit, detail, met=value <= bound)
-
-
-def unmeasured(goal: str, figure: str, bound: str, unit: str, reason: str) -> Goal:
-    """Return a goal that could not be measured here; `reason` says why and what to do about it."""
-    return Goal(goal=goal, figure=figure, value=None, unit=unit, bound=bound, met=None, reason=reason)
-
-
-def _judged(goal: str, figure: str, value: float, bound: str, unit: str, detail: Detail, *, met: bool) -> Goal:
-    return Goal(goal=goal, figure=figure, value=float(value), unit=unit, bound=bound, met=bool(met), **asdict(detail))
 
 
 # ------------------------------------------------------------------------------------------ machine
@@ -158,7 +180,7 @@ def _cells(goal: Goal) -> tuple[str, ...]:
         goal.goal,
         goal.figure,
         _number(goal.value, goal.unit),
-        f"{goal.bound} {goal.unit}".strip(),
+        goal.bound if "floor" in goal.bound else f"{goal.bound} {goal.unit}".strip(),
         _number(goal.floor, goal.unit),
         "-" if goal.ratio is None else f"{goal.ratio:.3f}",
         "-" if goal.n is None else str(goal.n),

@@ -15,7 +15,7 @@ from lectern_contract import ids
 from lectern_contract.ids import ChunkId, DocumentId
 from lectern_contract.payload import ChunkPayload, DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
-from lectern_runtime.ports import Chunk, Embedder, VectorStore, Vectors
+from lectern_runtime.ports import Chunk, Embedder, Vectors, VectorStore
 from lectern_runtime.sparse import SparseEncoder
 
 VERSION = 1

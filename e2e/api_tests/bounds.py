@@ -7,7 +7,6 @@ list empty, doubled and too long, every map with odd keys, every field absent, n
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -131,15 +130,15 @@ def _get(spec: Any, path: Path) -> Any:
     return spec
 
 
-def _with(spec: Mapping[str, Any], path: Path, replacement: Any) -> dict[str, Any]:
-    result = copy.deepcopy(dict(spec))
+def _with(node: Any, path: Path, replacement: Any) -> Any:
+    """The value with the replacement at the path; what lies beside the path is shared, not copied."""
     if not path:
-        return dict(replacement)
-    place = _get(result, path[:-1])
-    if replacement is REMOVED:
-        del place[path[-1]]
+        return replacement
+    result = node.copy()
+    if len(path) == 1 and replacement is REMOVED:
+        del result[path[0]]
     else:
-        place[path[-1]] = replacement
+        result[path[0]] = _with(node[path[0]], path[1:], replacement)
     return result
 
 

@@ -3,35 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from e2e.api_tests.api import Api, client
+from e2e.api_tests.samples import REPOSITORY
 from e2e.testbed.control_plane import ControlPlane
-from lectern_contract import resources
-from lectern_contract.resources import AnyResource
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 NAMESPACE = "definitions"
-SAMPLES = REPOSITORY / "config" / "samples"
-
-
-def documents(folder: Path) -> list[tuple[str, dict[str, Any]]]:
-    """Every document of a Lectern kind below `folder`, by file and name."""
-    found = []
-    for file in sorted(folder.rglob("*.yaml")):
-        for sample in yaml.safe_load_all(file.read_text()):
-            if isinstance(sample, dict) and sample.get("apiVersion") == resources.API_VERSION:
-                found.append((f"{file.relative_to(folder)}:{sample['metadata']['name']}", sample))
-    return found
-
-
-def dumped(resource: AnyResource) -> dict[str, Any]:
-    """The spec as the model completes it, as the server would write it."""
-    return resource.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 @pytest.fixture(scope="session")

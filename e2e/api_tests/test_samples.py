@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from e2e.api_tests.api import Api
-from e2e.api_tests.conftest import SAMPLES, documents, dumped
+from e2e.api_tests.samples import SAMPLES, documents, dumped
 from lectern_contract import resources
 from lectern_runtime_tests.contract.wrong_documents import BASES, document
 

@@ -104,9 +104,9 @@ class FakeKubelet:
             if bound and uid not in self._ending:  # the API server itself removes a pod that is on no node
                 self._cancel(uid)
                 self._ending.add(uid)
-                self._stories[uid] = tasks.create_task(_told(self._remove(uid)))
+                self._stories[uid] = tasks.create_task(_told(self._remove, uid))
         elif uid not in self._stories and not _is_terminal(pod):
-            self._stories[uid] = tasks.create_task(_told(self._live(uid)))
+            self._stories[uid] = tasks.create_task(_told(self._live, uid))
 
     def _forget(self, gone: set[str]) -> None:
         for uid in gone:
@@ -230,9 +230,10 @@ async def registered(api: Api, name: str, labels: Mapping[str, str]) -> AsyncIte
                 await api.request("DELETE", f"/api/v1/nodes/{name}")
 
 
-async def _told(story: Coroutine[Any, Any, None]) -> None:
+async def _told(story: Callable[[str], Coroutine[Any, Any, None]], uid: str) -> None:
+    # a coroutine made by the caller would never be awaited where the task is cancelled before its first step
     with suppress(_PodGone):
-        await story
+        await story(uid)
 
 
 def _unschedulable(why: str) -> Callable[[Pod], Status]:

@@ -56,23 +56,26 @@ def wanted(families: Sequence[Family] = FAMILIES) -> dict[str, str]:
 
 def drift(root: Path, families: Sequence[Family] = FAMILIES) -> Drift:
     """Compare the files below `root` with what the models say."""
-    texts = wanted(families)
-    stale = [path for path, text in sorted(texts.items()) if _read(root / path) != text]
-    folders = sorted({family.folder for family in families})
-    found = [file for folder in folders for file in sorted((root / folder).rglob("*")) if file.is_file()]
-    names = [file.relative_to(root).as_posix() for file in found if MARK in (_read(file) or "").partition("\n")[0]]
-    return Drift(stale=tuple(stale), orphaned=tuple(name for name in names if name not in texts))
+    return _drift(root, {family.folder for family in families}, wanted(families))
 
 
 def write(root: Path, families: Sequence[Family] = FAMILIES) -> Drift:
     """Write what is stale, remove what is orphaned, and return what that was."""
-    found, texts = drift(root, families), wanted(families)
+    texts = wanted(families)
+    found = _drift(root, {family.folder for family in families}, texts)
     for path in found.stale:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(texts[path], encoding="utf-8")
     for path in found.orphaned:
         (root / path).unlink()
     return found
+
+
+def _drift(root: Path, folders: set[str], texts: Mapping[str, str]) -> Drift:
+    stale = [path for path, text in sorted(texts.items()) if _read(root / path) != text]
+    found = [file for folder in sorted(folders) for file in sorted((root / folder).rglob("*")) if file.is_file()]
+    names = [file.relative_to(root).as_posix() for file in found if MARK in (_read(file) or "").partition("\n")[0]]
+    return Drift(stale=tuple(stale), orphaned=tuple(name for name in names if name not in texts))
 
 
 def _read(file: Path) -> str | None:
@@ -90,7 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.check:
         found = write(options.root)
-        print("\n".join([f"wrote {path}" for path in found.stale] + [f"removed {path}" for path in found.orphaned]))
+        for line in [f"wrote {path}" for path in found.stale] + [f"removed {path}" for path in found.orphaned]:
+            print(line)
         return 0
     found = drift(options.root)
     for path in found.stale:

@@ -28,16 +28,7 @@ def page(kind: str) -> str:
     schema = crd.root_schema(model)
     spec, status = schema["properties"]["spec"], schema["properties"]["status"]
     lines = [
-        f"# {kind}",
-        "",
-        schema["description"],
-        "",
-        f"`apiVersion: {resources.API_VERSION}`, `kind: {kind}`, namespaced; `kubectl get {model.short_name}`. "
-        f"{model.rules[0].message.replace('metadata.name', '`metadata.name`')}. "
-        "Quantities and durations are integers with the unit in the name, decimals are strings. "
-        "An object that is left out has the defaults of its fields, unless it says what leaving it out means. "
-        "`null` means left out. Unknown fields are refused.",
-        "",
+        *_introduction(kind, schema["description"]),
         "## Spec",
         "",
         *_fields("spec", spec),
@@ -49,25 +40,37 @@ def page(kind: str) -> str:
         "## Status",
         "",
         *_fields("status", status),
-        "## Columns",
-        "",
-        "Shown by `kubectl get` and `lectern status`; those marked wide with `-o wide` only.",
-        "",
-        *_table(
-            ("column", "from", "shows"),
-            ((c.name + (" (wide)" if c.priority else ""), _code(c.json_path), c.description) for c in model.columns),
-        ),
-        "## Conditions",
-        "",
-        "Always present, in this order: " + ", ".join(f"`{name.value}`" for name in CONDITIONS[kind]) + ".",
-        "",
-        "## Reasons",
-        "",
-        "The same words in all kinds.",
-        "",
-        *_table(("reason", "meaning"), ((_code(reason.value), words) for reason, words in REASON_TEXT.items())),
+        *_shown(kind),
     ]
     return HEADER + "\n".join(lines).rstrip() + "\n"
+
+
+def _introduction(kind: str, description: str) -> Iterator[str]:
+    model = resources.KINDS[kind]
+    yield from [f"# {kind}", "", description, ""]
+    yield (
+        f"`apiVersion: {resources.API_VERSION}`, `kind: {kind}`, namespaced; `kubectl get {model.short_name}`. "
+        f"{model.rules[0].message.replace('metadata.name', '`metadata.name`')}. "
+        "Quantities and durations are integers with the unit in the name, decimals are strings. "
+        "An object that is left out has the defaults of its fields, unless it says what leaving it out means. "
+        "`null` means left out. Unknown fields are refused."
+    )
+    yield ""
+
+
+def _shown(kind: str) -> Iterator[str]:
+    """What a reader of the status meets: columns, conditions, reasons."""
+    columns = resources.KINDS[kind].columns
+    yield from ["## Columns", ""]
+    yield from ["Shown by `kubectl get` and `lectern status`; those marked wide with `-o wide` only.", ""]
+    yield from _table(
+        ("column", "from", "shows"),
+        ((c.name + (" (wide)" if c.priority else ""), _code(c.json_path), c.description) for c in columns),
+    )
+    yield from ["## Conditions", ""]
+    yield from ["Always present, in this order: " + ", ".join(_code(name.value) for name in CONDITIONS[kind]) + ".", ""]
+    yield from ["## Reasons", "", "The same words in all kinds.", ""]
+    yield from _table(("reason", "meaning"), ((_code(reason.value), words) for reason, words in REASON_TEXT.items()))
 
 
 def _fields(path: str, schema: crd.Schema) -> Iterator[str]:

@@ -95,6 +95,16 @@ class ClusterContract:
         other("Deployment", worker["metadata"]["name"], {"spec": {"replicas": 3}})
         assert (await cluster.apply(worker))["spec"]["replicas"] == 3
 
+    async def test_a_selector_is_replaced_as_a_whole(self, cluster: Cluster, owner: Manifest, other: Other) -> None:
+        kb = parse_as(KnowledgeBase, {**worlds.KNOWLEDGE_BASE, "metadata": owner["metadata"]})
+        manifests = desired.manifests(kb, generation=1, replicas=1, scaled=False, images=worlds.IMAGES)
+        (service,) = [each for each in manifests if each["kind"] == "Service"]
+        await cluster.apply(service)
+        other("Service", service["metadata"]["name"], {"spec": {"selector": {"app": "other"}}})
+        found = await cluster.get("Service", owner["metadata"]["namespace"], service["metadata"]["name"])
+        assert drifted(service, found)
+        assert not drifted(service, await cluster.apply(service))
+
     async def test_what_is_not_there_is_not_found(self, cluster: Cluster, owner: Manifest) -> None:
         with pytest.raises(NotFound):
             await cluster.get("ConfigMap", owner["metadata"]["namespace"], "nothing")

@@ -25,6 +25,7 @@ Manifest = dict[str, Any]
 Key = tuple[str, str, str]
 NOW = "2026-11-21T00:00:00Z"
 _LABEL_LENGTH = 63
+_ATOMIC = ("nodeSelector", "selector")
 
 
 class Impossible(AssertionError):
@@ -243,7 +244,8 @@ class FakeCluster:
 
 def _merged(before: Any, wanted: Any) -> Any:
     if isinstance(before, dict) and isinstance(wanted, dict):
-        return {**before, **{key: _merged(before.get(key), value) for key, value in wanted.items()}}
+        merged = {key: value if key in _ATOMIC else _merged(before.get(key), value) for key, value in wanted.items()}
+        return {**before, **merged}
     if (
         isinstance(before, list)
         and isinstance(wanted, list)

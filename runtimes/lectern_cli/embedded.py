@@ -249,9 +249,10 @@ async def _connect(embedded: Embedded, name: str, settings: ConnectorSettings, m
         if state.last_run is None:
             state.last_run = LastRun(started_at=started, result="Running")
         report = await ingest.run(settings, log=embedded.adapters.log, blobs=embedded.adapters.blobs, metrics=metrics)
+        await look(embedded)  # what it published waits from now on: nobody may see the run's end without that
         state.last_run = _last_run(report)
-        await look(embedded)
         embedded.first_runs[name].set()
+        await look(embedded)
         await asyncio.sleep(embedded.sync_seconds)
 
 

@@ -76,7 +76,24 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
 }
 """By kind: a leaf, or a part of the spec with all that is in it, and the stage that acts on it."""
 
-UNREAD_SETTINGS: Mapping[str, Stage] = {}
+UNREAD_SETTINGS: Mapping[str, Stage] = {
+    "KafkaLog.bootstrap_servers": Stage.C,
+    "KafkaLog.ca_file": Stage.C,
+    "KafkaLog.password_file": Stage.C,
+    "KafkaLog.sasl_mechanism": Stage.C,
+    "KafkaLog.security_protocol": Stage.C,
+    "KafkaLog.username_file": Stage.C,
+    "ModelServerSettings.api_key_file": Stage.C,
+    "ModelServerSettings.ca_file": Stage.C,
+    "ModelServerSettings.protocol": Stage.C,
+    "QdrantStore.api_key_file": Stage.C,
+    "QdrantStore.ca_file": Stage.C,
+    "S3Blobs.access_key_id_file": Stage.C,
+    "S3Blobs.bucket": Stage.C,
+    "S3Blobs.ca_file": Stage.C,
+    "S3Blobs.region": Stage.C,
+    "S3Blobs.secret_access_key_file": Stage.C,
+}
 """Fields of settings files that no runtime reads yet, by model and field, and the stage that reads them."""
 
 

@@ -173,10 +173,17 @@ def _failure(what: str, status: int, answer: Manifest, retry_after: str | None) 
             return NotFound(message)
         case 409 | 410:
             return Outdated(message)
+        case 403 if _is_terminating(answer):
+            return Outdated(message)  # what we look after goes with the namespace
         case 429 | 500 | 502 | 503 | 504 | 401:
             return DependencyError(message, dependency="kubernetes", retry_after_seconds=_seconds(answer, retry_after))
         case _:
             return Refused(message, status=status)
+
+
+def _is_terminating(answer: Manifest) -> bool:
+    causes = (answer.get("details") or {}).get("causes") or ()
+    return any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
 
 
 def _seconds(answer: Manifest, header: str | None) -> float | None:

@@ -20,6 +20,8 @@ _MERGED: dict[str, tuple[str, ...]] = {
     "volumes": ("name",),
 }
 """Lists that server-side apply merges by these keys; any other list is replaced as a whole."""
+_ATOMIC = frozenset({"nodeSelector", "selector"})
+"""Maps that server-side apply replaces as a whole: a key beside ours changes what they mean."""
 _AMOUNTS = frozenset({"limits", "requests"})
 _AMOUNT = frozenset({"sizeLimit"})
 _SUFFIXES: dict[str, Decimal] = {
@@ -39,9 +41,9 @@ def drifted(wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
 
 def _holds(wanted: Any, observed: Any, field: str, parent: str) -> bool:
     if isinstance(wanted, Mapping):
-        return isinstance(observed, Mapping) and all(
-            key in observed and _holds(value, observed[key], key, field) for key, value in wanted.items()
-        )
+        if not isinstance(observed, Mapping) or (field in _ATOMIC and wanted.keys() != observed.keys()):
+            return False
+        return all(key in observed and _holds(value, observed[key], key, field) for key, value in wanted.items())
     if isinstance(wanted, Sequence) and not isinstance(wanted, str):
         return isinstance(observed, Sequence) and _list_holds(wanted, observed, field)
     if parent in _AMOUNTS or field in _AMOUNT:

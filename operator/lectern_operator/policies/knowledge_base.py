@@ -25,11 +25,15 @@ KEDA_RETRY_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the API server has for one knowledge base; `keda` says whether the kind ScaledObject is served."""
+    """What the API server has for one knowledge base; `keda` says whether the kind ScaledObject is served.
+
+    `written` are the children that this pass has changed.
+    """
 
     children: Mapping[Key, Manifest]
     pods: tuple[Mapping[str, Any], ...]
     keda: Fact[bool]
+    written: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,24 +140,31 @@ def _embedding(kb: KnowledgeBase, observed: Observed) -> Verdict:
         return Verdict(aspect, "Unknown", Reason.NOT_ON_CLUSTER, "spec.embedding.server is not set")
     if server.external is not None:
         return Verdict(aspect, "True", Reason.EXTERNAL_SERVER, f"{server.external.url} is used and not managed here")
-    name = names.child(kb.name, Role.EMBEDDER)
-    found = observed.children.get(("Deployment", name))
-    return workload.deployment(aspect, name, found, _pods(observed, Role.EMBEDDER))
+    return _deployment(kb, observed, aspect, Role.EMBEDDER)
 
 
 def _workers(kb: KnowledgeBase, observed: Observed, planned: Plan) -> Verdict:
-    name = names.child(kb.name, Role.WORKER)
-    found = observed.children.get(("Deployment", name))
-    verdict = workload.deployment(
-        ConditionType.WORKERS_READY,
-        name,
-        found,
-        _pods(observed, Role.WORKER),
-        autoscaled=planned.replicas is None,
-    )
+    autoscaled = planned.replicas is None
+    verdict = _deployment(kb, observed, ConditionType.WORKERS_READY, Role.WORKER, autoscaled=autoscaled)
     if kb.spec.suspend and verdict.status == "True":
         return Verdict(verdict.type, "True", Reason.SUSPENDED, "spec.suspend is true: no worker runs")
     return verdict
+
+
+def _deployment(
+    kb: KnowledgeBase, observed: Observed, aspect: ConditionType, role: Role, *, autoscaled: bool = False
+) -> Verdict:
+    name = names.child(kb.name, role)
+    key = ("Deployment", name)
+    standing = workload.standing(kb.status.conditions, aspect, generation=kb.metadata.generation)
+    return workload.deployment(
+        aspect,
+        name,
+        observed.children.get(key),
+        _pods(observed, role),
+        autoscaled=autoscaled,
+        before=None if key in observed.written else standing,
+    )
 
 
 def _scaler(kb: KnowledgeBase, observed: Observed) -> Verdict:

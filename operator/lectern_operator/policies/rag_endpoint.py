@@ -18,11 +18,15 @@ from lectern_operator.policies.facts import Fact, Known, Unknown
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the API server has for one endpoint; `knowledge_bases` by the names that the spec gives."""
+    """What the API server has for one endpoint; `knowledge_bases` by the names that the spec gives.
+
+    `written` are the children that this pass has changed.
+    """
 
     children: Mapping[Key, Manifest]
     pods: tuple[Mapping[str, Any], ...]
     knowledge_bases: Mapping[str, Fact[KnowledgeBase]]
+    written: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,14 @@ def report(
 ) -> RagEndpointStatus:
     """Return the whole status after the pass; `now` is RFC 3339 in UTC."""
     name = names.child(endpoint.name, Role.QUERY)
+    key, generation = ("Deployment", name), endpoint.metadata.generation
+    standing = workload.standing(endpoint.status.conditions, ConditionType.QUERY_READY, generation=generation)
     query = workload.deployment(
-        ConditionType.QUERY_READY, name, observed.children.get(("Deployment", name)), observed.pods
+        ConditionType.QUERY_READY,
+        name,
+        observed.children.get(key),
+        observed.pods,
+        before=None if key in observed.written else standing,
     )
     situation = summary.Situation(
         parts=(_found(endpoint, planned), query),
@@ -55,7 +65,6 @@ def report(
         refusals=refusals,
         unread=pending.unread(endpoint),
     )
-    generation = endpoint.metadata.generation
     served = ("Service", name) in observed.children
     return RagEndpointStatus(
         observed_generation=generation,

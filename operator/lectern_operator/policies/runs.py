@@ -35,15 +35,15 @@ class Run:
     report: Fact[RunReport]
 
 
-def runs(
-    jobs: Iterable[Manifest], pods: Iterable[Mapping[str, Any]], uid: str, *, skipped: frozenset[str] = frozenset()
-) -> tuple[Run, ...]:
-    """Return the runs of the source `uid`, oldest first; Jobs in `skipped` or on their way out are none."""
-    alive = [
-        job for job in jobs if job["metadata"]["name"] not in skipped and not job["metadata"].get("deletionTimestamp")
-    ]
+def runs(jobs: Iterable[Manifest], pods: Iterable[Mapping[str, Any]], uid: str) -> tuple[Run, ...]:
+    """Return the runs of the source `uid`, oldest first; Jobs on their way out are none.
+
+    Times of Kubernetes have whole seconds: of two runs of one second, the one that has not ended is the newer.
+    """
+    alive = [job for job in jobs if not job["metadata"].get("deletionTimestamp")]
     pods = list(pods)
-    return tuple(sorted((_run(job, pods, uid) for job in alive), key=lambda run: (run.started_at, run.job)))
+    found = (_run(job, pods, uid) for job in alive)
+    return tuple(sorted(found, key=lambda run: (run.end is None, run.started_at, run.job)))
 
 
 def request_digest(uid: str, request: str, settings_hash: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.status import Component, ConditionType, Reason
+from lectern_contract.resources.status import Component, Condition, ConditionType, Reason
 
 Manifest = Mapping[str, Any]
 _WAITING = frozenset(
@@ -46,18 +46,29 @@ def rolled_out(deployment: Manifest) -> bool:
 
 
 def deployment(
-    aspect: ConditionType, name: str, found: Manifest | None, pods: Iterable[Manifest], *, autoscaled: bool = False
+    aspect: ConditionType,
+    name: str,
+    found: Manifest | None,
+    pods: Iterable[Manifest],
+    *,
+    autoscaled: bool = False,
+    before: Verdict | None = None,
 ) -> Verdict:
     """Judge the Deployment `name`, whose pods are `pods`.
 
     Where an autoscaler sets the number of replicas, a new replica that is still starting is no news: the verdict is
     about the template (rolled out) and the pods (none in trouble), so that it does not flap with the load.
+
+    `before` is the verdict that stands as long as its controller has not looked at the Deployment's newest
+    generation: an annotation or a number of replicas that somebody else sets makes a new one. None after a write of
+    ours: then nothing is known until the controller has looked.
     """
     if found is None:
         return Verdict(aspect, "Unknown", Reason.PROGRESSING, f"Deployment {name} does not exist yet")
     status = found.get("status", {})
     if status.get("observedGeneration", 0) < found["metadata"].get("generation", 1):
-        return Verdict(aspect, "Unknown", Reason.PROGRESSING, f"Deployment {name} was changed and is not looked at yet")
+        unseen = f"Deployment {name} was changed and is not looked at yet"
+        return before or Verdict(aspect, "Unknown", Reason.PROGRESSING, unseen)
     progress, failure = condition(found, "Progressing"), condition(found, "ReplicaFailure")
     problem = trouble(pods)
     if failure.get("status") == "True":
@@ -74,6 +85,14 @@ def deployment(
         return Verdict(aspect, "False", Reason.COMPONENT_NOT_READY, f"Deployment {name}: {problem}")
     message = f"Deployment {name}: {min(available, wanted)} of {wanted} replicas are available"
     return Verdict(aspect, "False", Reason.DEPLOYMENT_PROGRESSING, message)
+
+
+def standing(conditions: Iterable[Condition], aspect: ConditionType, *, generation: int) -> Verdict | None:
+    """Return what the status says of `aspect` for this generation of the resource; None when it says nothing."""
+    for each in conditions:
+        if each.type == aspect and each.observed_generation == generation:
+            return Verdict(aspect, each.status, Reason(each.reason), each.message)
+    return None
 
 
 def component(name: str, verdict: Verdict) -> Component:

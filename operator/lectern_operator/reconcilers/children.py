@@ -16,15 +16,17 @@ from lectern_operator.reconcilers.world import Cluster, Manifest, World
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What came of the changes: the children as they are now, and what was refused, as sentences."""
+    """What came of the changes: the children as they are now, which were written, and what was refused."""
 
     children: Mapping[Key, Manifest]
+    written: frozenset[Key] = frozenset()
     refusals: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class _Progress:
     children: dict[Key, Manifest]
+    written: set[Key] = field(default_factory=set)
     refusals: list[str] = field(default_factory=list)
 
 
@@ -64,11 +66,12 @@ async def write(changes: Changes, children: Mapping[Key, Manifest], uid: str, wo
             if key(manifest) not in children:
                 await _must_be_free(manifest, uid, world.cluster)
             progress.children[key(manifest)] = await world.cluster.apply(manifest)
+            progress.written.add(key(manifest))
         except Refused as error:
             progress.refusals.append(str(error))
     if not progress.refusals:  # what was refused may need what would be pruned
         await _prune(changes.prune, progress, world.cluster)
-    return Applied(progress.children, tuple(progress.refusals))
+    return Applied(progress.children, frozenset(progress.written), tuple(progress.refusals))
 
 
 async def _prune(surplus: Iterable[Manifest], progress: _Progress, cluster: Cluster) -> None:

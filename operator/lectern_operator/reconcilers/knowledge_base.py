@@ -20,7 +20,7 @@ async def reconcile(kb: KnowledgeBase, world: World) -> Outcome:
     observed = await _observe(kb, world)
     planned = policy.plan(kb, observed)
     applied = await _apply(kb, observed, planned, world)
-    after = replace(observed, children=applied.children)
+    after = replace(observed, children=applied.children, written=applied.written)
     status = policy.report(kb, after, planned, refusals=applied.refusals, now=world.timestamp())
     return Outcome(status, refused=bool(applied.refusals), again_after=policy.again_after(kb, observed))
 

@@ -20,7 +20,7 @@ async def reconcile(endpoint: RagEndpoint, world: World) -> Outcome:
     observed = await _observe(endpoint, world)
     planned = policy.plan(endpoint, observed)
     applied = await _apply(endpoint, observed, planned, world)
-    after = replace(observed, children=applied.children)
+    after = replace(observed, children=applied.children, written=applied.written)
     status = policy.report(endpoint, after, planned, refusals=applied.refusals, now=world.timestamp())
     return Outcome(status, refused=bool(applied.refusals))
 

@@ -38,7 +38,7 @@ from lectern_contract.ids import ChunkId, DocumentId
 from lectern_contract.payload import INDEXED, DocumentRecord, DocumentState, Field, PayloadKind
 from lectern_contract.scope import Scope
 from lectern_runtime.adapters import edge_filters, edge_points
-from lectern_runtime.adapters.durable_file import sync_directory, sync_file
+from lectern_runtime.adapters.edge_log import EngineLog
 from lectern_runtime.adapters.rank_fusion import fuse
 from lectern_runtime.errors import StoreError
 from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, Scores, SearchRequest, WriteResult
@@ -62,8 +62,7 @@ class EdgeCollection:
 
     def __init__(self, spec: CollectionSpec, path: Path, shard: EdgeShard) -> None:
         self.spec = spec
-        self._log_directory = path / "wal"
-        self._log_files: frozenset[str] = frozenset()
+        self._log = EngineLog(path / "wal")
         self._shard = shard
         self._unflushed = 0
 
@@ -169,19 +168,11 @@ class EdgeCollection:
         self._update(UpdateOperation.delete_points_by_filter(older))
 
     def _make_durable(self, points: int) -> None:
-        """Sync the write-ahead log: the engine leaves it in memory maps, which a power cut would lose."""
         self._unflushed += points
         if self._unflushed >= _POINTS_BETWEEN_FLUSHES:
             self._call(self._shard.flush)
             self._unflushed = 0
-        names = frozenset(path.name for path in self._log_directory.iterdir())
-        for name in sorted(names):
-            # What was closed and synced before is never written again.
-            if not (name.startswith("closed-") and name in self._log_files):
-                sync_file(self._log_directory / name)
-        if names != self._log_files:
-            sync_directory(self._log_directory)
-            self._log_files = names
+        self._log.sync()
 
     # -------------------------------------------------------------------------------------- search
 

@@ -22,7 +22,7 @@ MODEL = "extractive"
 HEADING_WEIGHT = 0.5
 RANK_WEIGHT = 0.8
 MOST_UNITS = 3
-LEAST_OF_BEST = 0.8  # a further unit must score this share of the best one's
+LEAST_OF_BEST = 0.85  # a further unit must score this share of the best one's
 MOST_ATTACHED = 8  # list items, rows or code blocks that follow a sentence ending in a colon
 CHARACTERS_A_TOKEN = 4
 

@@ -30,7 +30,7 @@ class SqliteLog:
     """The `Log` of the embedded mode.
 
     A compacted topic keeps each key's newest record; any other keeps the newest `retained` of each partition.
-    Offsets are never given twice. Keys go to partitions by CRC-32.
+    Offsets are never given twice. Keys go to partitions by a hash.
     """
 
     def __init__(self, file: LogFile, thread: ThreadPoolExecutor, *, now: Callable[[], float]) -> None:

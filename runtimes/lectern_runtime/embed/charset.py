@@ -39,6 +39,8 @@ _WHATWG_1252 = frozenset({"ascii", "iso8859-1"})  # what browsers take these nam
 _SAMPLE = 65536
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f-\x9f]")
 _MAX_CONTROL_SHARE = 0.02
+_HIGH = bytes(range(128, 256))
+_FEW = 4
 _NEWLINES = re.compile("\r\n?")
 
 
@@ -84,6 +86,9 @@ def _wide(data: bytes) -> str:
 
 
 def _detected(data: bytes) -> str:
+    # A few odd bytes are too little to guess from, and are most often accents or curly quotes.
+    if len(data) - len(data.translate(None, _HIGH)) <= _FEW and (text := _strict(data, "cp1252")) is not None:
+        return text
     # The beginning usually tells; where it misleads, the whole is looked at.
     for part in (data[:_SAMPLE], data) if len(data) > _SAMPLE else (data,):
         best = from_bytes(part).best()

@@ -52,17 +52,22 @@ def parse(source: str) -> ParsedDocument:
 
 
 def _walk(body: LexborNode, text: _Text) -> None:
+    """Depth first. Nodes are never compared: selectolax compares them by writing both out as HTML."""
+    path: list[LexborNode] = []
     node: LexborNode | None = body
-    leaving = False
     while node is not None:
-        if not leaving and text.enter(node) and (child := node.first_child) is not None:
-            node = child
-            continue
-        text.leave(node)
-        if node == body:
-            return
-        sibling = node.next
-        node, leaving = (sibling, False) if sibling is not None else (node.parent, True)
+        if text.enter(node):
+            child = node.first_child
+            if child is not None:
+                path.append(node)
+                node = child
+                continue
+            text.leave(node)
+        node = node.next if path else None
+        while node is None and path:
+            above = path.pop()
+            text.leave(above)
+            node = above.next if path else None
 
 
 class _Text:

@@ -27,7 +27,7 @@ from lectern_runtime.sparse import SparseEncoder
 Dense = NDArray[np.float32]
 
 QUESTION_CUT = "question_cut_for_embedding"
-_GENERATION = re.compile(r"-g([0-9]{1,9})$")
+_GENERATION = re.compile(r"\.g([0-9]{1,9})$")
 _SPECIAL_TOKENS = 8  # more than any embedding model in use adds around a text
 
 

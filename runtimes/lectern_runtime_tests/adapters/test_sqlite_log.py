@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-import zlib
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import pytest
 
 from lectern_contract.errors import DataDirectoryError
 from lectern_runtime.adapters.sqlite_log import SqliteLog
+from lectern_runtime.adapters.sqlite_log_file import LogFile, Topic
 from lectern_runtime.errors import LogError, TopicMismatch
 from lectern_runtime.ports import OutgoingRecord, Position
 from lectern_runtime_tests.contracts.log_contract import LogContract, MakeLog, RemoveTopic, after, pairs, records, take
@@ -142,15 +143,43 @@ async def test_members_that_join_and_leave_share_out_the_partitions(log: SqliteL
     assert pairs(await take(first, len(shares[1]))) == pairs(shares[1])
 
 
+def test_partitions_of_keys_are_even_and_never_change() -> None:
+    topic = Topic(1, "t", "id", partitions=4, compacted=False)
+    counts = Counter(topic.partition_of(f"key-{number}") for number in range(1000))
+    assert set(counts) == {0, 1, 2, 3}
+    assert min(counts.values()) > 200
+    assert [topic.partition_of(key) for key in ("", "a", "ключ")] == EXPECTED
+
+
 async def test_a_long_backlog_of_one_partition_does_not_starve_another(log: SqliteLog) -> None:
     await log.ensure_topic("two", partitions=2, compacted=False)
+    two = Topic(1, "two", "id", partitions=2, compacted=False)
+    busy, quiet = (next(key for key in "abcdefgh" if two.partition_of(key) == wanted) for wanted in (0, 1))
     for _ in range(5):
-        await log.publish("two", records(("k0", "x")))
-    (other,) = await log.publish("two", records(("k2", "y")))
-    assert other == Position(1 - zlib.crc32(b"k0") % 2, 0)
+        await log.publish("two", records((busy, "x")))
+    assert list(await log.publish("two", records((quiet, "y")))) == [Position(1, 0)]
     consumer = await log.subscribe("two", group="g")
     seen = [each.value for _ in range(2) for each in await consumer.poll(max_records=2, timeout_seconds=0.0)]
     assert b"y" in seen
+
+
+async def test_a_disk_that_fills_up_amid_a_batch_leaves_nothing_of_it(
+    log: SqliteLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append = LogFile._append
+
+    def fill_up(file: LogFile, topic: Topic, position: Position, record: OutgoingRecord, now_ms: int) -> None:
+        if record.key == "c":
+            raise sqlite3.OperationalError("database or disk is full")
+        append(file, topic, position, record, now_ms)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogFile, "_append", fill_up)
+        with pytest.raises(LogError, match="disk is full"):
+            await log.publish(TOPIC, records(("a", "1"), ("b", "2"), ("c", "3")))
+    assert list(await log.publish(TOPIC, records(("d", "4")))) == [Position(0, 0)]
+    consumer = await log.subscribe(TOPIC, group="g")
+    assert pairs(await take(consumer, 1)) == [("d", "4")]
 
 
 async def test_a_poll_is_bounded_by_bytes(log: SqliteLog) -> None:

@@ -48,6 +48,11 @@ def doc(uri: str, partition: Partition = PARTITION) -> DocumentId:
     )
 
 
+def texts_of(version: int) -> list[str]:
+    """The text of a document's version; lengths go up and down."""
+    return [f"alpha {version} {number}" for number in range(version * 7 % 40)]
+
+
 def record(
     uri: str,
     version: int,

@@ -129,6 +129,7 @@ class VectorScopeContract:
         listed: list[str] = []
         after = None
         while page := await store.list_records(NAME, corpus.reader(), after=after, limit=5):
+            assert len(listed) < 12, "a page came again"
             assert {record.tenant for record in page} == {"acme"}
             listed += [record.document_id for record in page]
             after = page[-1].document_id

@@ -1,22 +1,20 @@
-"""What every `VectorStore` promises: collections, aliases, search, versions. Scope is in `vector_scope_contract.py`.
+"""What every `VectorStore` promises: collections, aliases, search, catalogue.
 
-A test module derives from the suite and gives it `make_store`, which opens the same storage at every call.
+Scope and versions have suites of their own beside this one. A test module derives from all three and gives them
+`make_store`, which opens the same storage at every call.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lectern_contract.errors import DependencyError
-from lectern_contract.ids import text_digest, version
+from lectern_contract.ids import text_digest
 from lectern_contract.payload import DocumentState
 from lectern_runtime.errors import CollectionMismatch, CollectionUnknown, StoreError, VectorInvalid
 from lectern_runtime.ports import (
@@ -26,7 +24,6 @@ from lectern_runtime.ports import (
     SearchRequest,
     SparseVector,
     VectorStore,
-    WriteResult,
 )
 from lectern_runtime_tests.contracts import corpus
 
@@ -35,33 +32,6 @@ SPEC = CollectionSpec("test.kb-g1", corpus.DIMENSIONS, True, "identity-1")
 NAME = SPEC.name
 NEXT = dataclasses.replace(SPEC, name="test.kb-g2", identity="identity-2")
 DENSE_ONLY = dataclasses.replace(SPEC, name="test.dense-g1", sparse=False)
-Seen = set[tuple[str, int, int, str]]
-
-
-async def seen(store: VectorStore, uris: Sequence[str] | None = None) -> Seen:
-    """What a reader of all levels can find: uri, number, version and text of each chunk."""
-    request = dataclasses.replace(corpus.by_meaning("alpha"), limit=1000)
-    hits = await store.search(NAME, corpus.reader(), request)
-    assert len(hits) == len({hit.id for hit in hits})
-    found = {(hit.payload.uri, hit.payload.number, hit.payload.version, hit.payload.text) for hit in hits}
-    return {each for each in found if uris is None or each[0] in uris}
-
-
-def chunks_of(uri: str, version: int, texts: Sequence[str]) -> Seen:
-    return {(uri, number, version, text) for number, text in enumerate(texts)}
-
-
-@dataclasses.dataclass(frozen=True)
-class Write:
-    """One version of a document as a worker writes it; no texts means that it was deleted."""
-
-    version: int
-    texts: tuple[str, ...]
-
-    async def to(self, store: VectorStore, uri: str) -> WriteResult:
-        if self.texts:
-            return await corpus.put(store, NAME, uri, self.texts, self.version)
-        return await corpus.delete(store, NAME, uri, self.version)
 
 
 class VectorStoreContract:
@@ -319,106 +289,6 @@ class VectorStoreContract:
             await store.write_document(NAME, corpus.writer(), corpus.record("a", 1, chunks=1), [bad])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
 
-    # ---------------------------------------------------------------------------------- versions
-
-    async def test_a_newer_shorter_version_leaves_no_tail(self, store: VectorStore) -> None:
-        await corpus.put(store, NAME, "a", ["alpha one", "alpha two", "alpha three"], 1)
-        assert await corpus.put(store, NAME, "a", ["alpha four"], 2) == WriteResult(superseded=False)
-        assert await seen(store) == chunks_of("a", 2, ["alpha four"])
-
-    async def test_a_late_older_write_changes_nothing(self, store: VectorStore) -> None:
-        await corpus.put(store, NAME, "a", ["alpha new"], 2)
-        assert await corpus.put(store, NAME, "a", ["x", "y", "z"], 1) == WriteResult(superseded=True)
-        assert await seen(store) == chunks_of("a", 2, ["alpha new"])
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == corpus.record("a", 2, chunks=1)
-
-    async def test_a_late_write_after_the_delete_stays_deleted(self, store: VectorStore) -> None:
-        await corpus.put(store, NAME, "a", ["alpha"], 1)
-        await corpus.delete(store, NAME, "a", 3)
-        assert await corpus.put(store, NAME, "a", ["alpha", "beta"], 2) == WriteResult(superseded=True)
-        assert await seen(store) == set()
-        gone = corpus.record("a", 3, state=DocumentState.DELETED)
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == gone
-
-    async def test_redelivery_of_the_same_version_changes_nothing(self, store: VectorStore) -> None:
-        for _ in range(3):
-            assert await corpus.put(store, NAME, "a", ["alpha", "beta"], 1) == WriteResult(superseded=False)
-            assert await seen(store) == chunks_of("a", 1, ["alpha", "beta"])
-            assert await store.describe(NAME) == CollectionInfo(SPEC, 2, 1)
-
-    async def test_a_failed_version_has_a_record_and_no_chunks(self, store: VectorStore) -> None:
-        await corpus.put(store, NAME, "a", ["alpha"], 1)
-        failed = corpus.record("a", 2, state=DocumentState.FAILED).model_copy(update={"reason": "encrypted"})
-        assert await store.write_document(NAME, corpus.writer(), failed, []) == WriteResult(superseded=False)
-        assert await seen(store) == set()
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == failed
-
-    async def test_versions_of_later_epochs_are_compared_exactly(self, store: VectorStore) -> None:
-        older, newer = version(511, 4), version(511, 5)
-        await corpus.put(store, NAME, "a", ["alpha new"], newer)
-        assert await corpus.put(store, NAME, "a", ["alpha old"], older) == WriteResult(superseded=True)
-        await corpus.put(store, NAME, "b", ["beta old"], older)
-        assert await corpus.put(store, NAME, "b", ["beta new"], newer) == WriteResult(superseded=False)
-        assert await seen(store) == {("a", 0, newer, "alpha new"), ("b", 0, newer, "beta new")}
-
-    async def test_every_order_of_delivery_ends_the_same(self, store: VectorStore) -> None:
-        writes = (Write(1, ("one", "two", "three")), Write(2, ("four",)), Write(3, ()), Write(4, ("five", "six")))
-        for subset in (writes[:3], writes):
-            for number, order in enumerate(itertools.permutations(subset)):
-                uri = f"{len(subset)}-{number}"
-                newest = 0
-                for write in order:
-                    result = await write.to(store, uri)
-                    assert result == WriteResult(superseded=write.version < newest), order
-                    newest = max(newest, write.version)
-                last = subset[-1]
-                assert await seen(store, [uri]) == chunks_of(uri, last.version, last.texts), order
-
-    @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-    @given(
-        histories=st.lists(
-            st.tuples(st.sampled_from("ab"), st.integers(1, 6)),
-            min_size=1,
-            max_size=12,
-        ),
-        texts=st.lists(st.lists(st.sampled_from(["alpha", "beta", "gamma"]), max_size=4), min_size=6, max_size=6),
-    )
-    async def test_any_history_of_writes_agrees_with_a_map_of_newest_versions(
-        self, store: VectorStore, histories: list[tuple[str, int]], texts: list[list[str]]
-    ) -> None:
-        await store.drop_collection(NAME)
-        await store.ensure_collection(SPEC)
-        newest: dict[str, Write] = {}
-        for uri, number in histories:
-            write = Write(number, tuple(texts[number - 1]))
-            result = await write.to(store, uri)
-            assert result.superseded == (uri in newest and newest[uri].version > number)
-            if uri not in newest or newest[uri].version < number:
-                newest[uri] = write
-        expected = [chunks_of(uri, write.version, write.texts) for uri, write in newest.items()]
-        assert await seen(store) == set().union(*expected)
-        records = await store.list_records(NAME, corpus.reader(), after=None, limit=10)
-        assert {record.uri: record.version for record in records} == {u: w.version for u, w in newest.items()}
-
-    async def test_a_write_that_contradicts_itself_is_refused(self, store: VectorStore) -> None:
-        scope, one = corpus.writer(), corpus.chunk("a", 0, "alpha", 1)
-        for record, chunks in (
-            (corpus.record("a", 1, state=DocumentState.DELETED), [one]),
-            (corpus.record("a", 2, chunks=1), [one]),
-            (corpus.record("b", 1, chunks=1), [one]),
-            (corpus.record("a", 1, chunks=2), [one, one]),
-        ):
-            with pytest.raises(StoreError):
-                await store.write_document(NAME, scope, record, chunks)
-        assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
-
-    async def test_a_long_document_is_written_and_replaced_whole(self, store: VectorStore) -> None:
-        await corpus.put(store, NAME, "a", [f"alpha {number}" for number in range(600)], 1)
-        assert await store.describe(NAME) == CollectionInfo(SPEC, 600, 1)
-        await corpus.put(store, NAME, "a", [f"beta {number}" for number in range(550)], 2)
-        assert await store.describe(NAME) == CollectionInfo(SPEC, 550, 1)
-        assert {each[2] for each in await seen(store)} == {2}
-
     # --------------------------------------------------------------------------------- catalogue
 
     async def test_known_vectors_are_those_of_the_stored_version(self, store: VectorStore) -> None:
@@ -451,9 +321,10 @@ class VectorStoreContract:
         for number in range(7):
             await corpus.put(store, NAME, f"doc-{number}", ["alpha"])
         expected = sorted(corpus.doc(f"doc-{number}") for number in range(7))
-        listed = []
+        listed: list[str] = []
         after = None
         while page := await store.list_records(NAME, corpus.reader(), after=after, limit=3):
+            assert len(listed) < len(expected), "a page came again"
             assert len(page) <= 3
             listed += [record.document_id for record in page]
             after = page[-1].document_id

@@ -26,7 +26,8 @@ def _page() -> tuple[str, str]:
     """The page, and a policy that lets run and fetch nothing but what stands in it and the API beside it."""
     content = files("lectern_runtime.query").joinpath("page.html").read_text(encoding="utf-8")
     return content, (
-        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        "default-src 'none'; connect-src 'self'; img-src data:; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
         f"script-src {_hashes(content, 'script')}; style-src {_hashes(content, 'style')}"
     )
 

@@ -1,0 +1,1 @@
+"""The operator against a real API server and real controllers, with doubles for kubelet and KEDA."""

@@ -1,0 +1,66 @@
+"""Short ways to the objects in a test's namespace, as an administrator beside the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from e2e.testbed.control_plane import ControlPlane
+
+PATHS = {
+    "ConfigMap": "/api/v1/namespaces/{0}/configmaps",
+    "Deployment": "/apis/apps/v1/namespaces/{0}/deployments",
+    "IngestionSource": "/apis/lectern.dev/v1alpha1/namespaces/{0}/ingestionsources",
+    "Job": "/apis/batch/v1/namespaces/{0}/jobs",
+    "KnowledgeBase": "/apis/lectern.dev/v1alpha1/namespaces/{0}/knowledgebases",
+    "Pod": "/api/v1/namespaces/{0}/pods",
+    "RagEndpoint": "/apis/lectern.dev/v1alpha1/namespaces/{0}/ragendpoints",
+    "Service": "/api/v1/namespaces/{0}/services",
+}
+
+
+class Objects:
+    """Short ways to what is in the test's namespace."""
+
+    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+        self.plane = plane
+        self.namespace = namespace
+
+    def path(self, kind: str, name: str = "") -> str:
+        """Return the URL path of a kind in the namespace, or of one object."""
+        path = PATHS[kind].format(self.namespace)
+        return f"{path}/{name}" if name else path
+
+    def create(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Create an object."""
+        body = {**document, "metadata": {**document["metadata"], "namespace": self.namespace}}
+        for server_side in ("uid", "generation"):
+            body["metadata"].pop(server_side, None)
+        return self.plane.request("POST", self.path(document["kind"]), body)
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """Return one object."""
+        return self.plane.request("GET", self.path(kind, name))
+
+    def list(self, kind: str, selector: str = "") -> list[dict[str, Any]]:
+        """Return the objects of a kind."""
+        query = f"?labelSelector={selector}" if selector else ""
+        items: list[dict[str, Any]] = self.plane.request("GET", f"{self.path(kind)}{query}")["items"]
+        return items
+
+    def merge(self, kind: str, name: str, patch: dict[str, Any]) -> dict[str, Any]:
+        """Merge a patch into an object, as somebody else would."""
+        path = f"{self.path(kind, name)}?fieldManager=somebody-else"
+        return self.plane.request("PATCH", path, patch, content_type="application/merge-patch+json")
+
+    def delete(self, kind: str, name: str) -> None:
+        """Delete an object."""
+        self.plane.request("DELETE", self.path(kind, name))
+
+    def versions(self) -> dict[str, str]:
+        """Return the resource version of everything that the operator may write."""
+        kinds = [kind for kind in PATHS if kind != "Pod"]
+        return {
+            f"{kind}/{each['metadata']['name']}": each["metadata"]["resourceVersion"]
+            for kind in kinds
+            for each in self.list(kind)
+        }

@@ -1,0 +1,116 @@
+"""The query runtime as a program: `python -m lectern_runtime.query --settings FILE` serves until it is told to stop.
+
+The operator runs it as a Deployment. SIGTERM lets it finish the requests that it has; the exit status is 0 then, 1
+for a fault of the world at the start, and 2 for one of the configuration or the data directory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+import uvicorn
+from prometheus_client import CollectorRegistry
+
+from lectern_contract import names, settings
+from lectern_contract.errors import DependencyError, LecternError, SettingsInvalid
+from lectern_contract.settings import QuerySettings, config_hash
+from lectern_runtime.adapters import compose
+from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.adapters.extractive import ExtractiveGenerator
+from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.ports import Embedder, VectorStore
+from lectern_runtime.query.app import create_app
+from lectern_runtime.query.services import Services
+from lectern_runtime.telemetry.logging import configure
+
+EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
+DRAIN_SECONDS = 25  # below Kubernetes' 30 seconds between SIGTERM and SIGKILL
+logger = logging.getLogger("lectern.query")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit status of the process."""
+    parser = argparse.ArgumentParser(prog="lectern_runtime.query", description="Serve one query API.")
+    parser.add_argument("--settings", type=Path, default=Path(names.SETTINGS_FILE))
+    parser.add_argument("--data-dir", type=Path, default=None, help="where the embedded log and store lie")
+    # Inside a pod every interface is the pod's own; who may reach it is the NetworkPolicy's to say.
+    parser.add_argument("--host", default="0.0.0.0")  # noqa: S104
+    parser.add_argument("--port", type=int, default=names.RUNTIME_PORT)
+    options = parser.parse_args(arguments)
+    configure("INFO")
+    try:
+        loaded = load(options.settings)
+        configure(loaded.log_level)
+        asyncio.run(_serve(loaded, options.data_dir, host=options.host, port=options.port))
+    except LecternError as error:
+        logger.error("%s", error)
+        return EXIT_FAILED if isinstance(error, DependencyError) else EXIT_CONFIGURATION
+    return EXIT_STOPPED
+
+
+def load(path: Path) -> QuerySettings:
+    """The settings in the file; raises `SettingsInvalid`."""
+    try:
+        loaded = settings.load(path.read_bytes())
+    except OSError as error:
+        raise SettingsInvalid(f"{path}: {error.strerror}; name the settings file with --settings") from error
+    if not isinstance(loaded, QuerySettings):
+        raise SettingsInvalid(f"{path} holds the settings of a {loaded.runtime}; this program is the query runtime")
+    return loaded
+
+
+async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, port: int) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        app = create_app(loaded, await _open(loaded, data_dir, stack))
+        config = uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+        )
+        await uvicorn.Server(config).serve()
+
+
+async def _open(loaded: QuerySettings, data_dir: Path | None, stack: contextlib.AsyncExitStack) -> Services:
+    """Every adapter that the settings ask for, closed with `stack`; equal settings share one."""
+    data = None
+    if data_dir is not None:
+        data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
+    log = await compose.open_log(loaded.log, data)
+    stack.push_async_callback(log.close)
+    opened_stores: dict[str, VectorStore] = {}
+    opened_embedders: dict[str, Embedder] = {}
+    stores: dict[str, VectorStore] = {}
+    embedders: dict[str, Embedder] = {}
+    for kb in loaded.knowledge_bases:
+        where, model = kb.store.model_dump_json(), kb.embedder.model_dump_json()
+        if where not in opened_stores:
+            opened_stores[where] = await compose.open_store(kb.store, data)
+            stack.push_async_callback(opened_stores[where].close)
+        if model not in opened_embedders:
+            opened_embedders[model] = compose.open_embedder(kb.embedder)
+            stack.push_async_callback(opened_embedders[model].close)
+        stores[kb.name], embedders[kb.name] = opened_stores[where], opened_embedders[model]
+    return Services(
+        stores=stores,
+        embedders=embedders,
+        generator=ExtractiveGenerator(loaded.knowledge_bases[0].sparse_language),
+        cache=MemoryAnswerCache() if loaded.exact_cache_ttl_seconds is not None else None,
+        log=log,
+        registry=CollectorRegistry(),
+        config_hash=config_hash(loaded),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
