@@ -59,8 +59,8 @@ class Quality:
             ratio=score.ndcg.value / floor if floor else None,
             n=score.questions,
             seed=seed,
-            reason=f"standard error {score.ndcg.standard_error:.3f}; recall@{DEPTH} {score.recall.value:.3f}, "
-            f"hit@{DEPTH} {score.hit.value:.3f} over {self.passages} passages",
+            reason=f"standard error {score.ndcg.standard_error:.3f}; recall@{DEPTH} {score.recall.value:.3f} "
+            f"over {self.passages} passages",
         )
 
     def told(self) -> dict[str, object]:

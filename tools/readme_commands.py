@@ -10,6 +10,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,12 @@ def make_targets(makefile: str) -> frozenset[str]:
     return frozenset(re.findall(r"^([a-z-]+):.*##", makefile, flags=re.MULTILINE))
 
 
+def programs(root: Path) -> frozenset[str]:
+    """Console scripts that the distribution installs."""
+    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    return frozenset(project.get("scripts", {}))
+
+
 def faults(command: Command, targets: frozenset[str], help_of: HelpOf, root: Path) -> Iterator[str]:
     """Say what of `command` does not exist."""
     program, *rest = command.words
@@ -102,7 +109,7 @@ def faults(command: Command, targets: frozenset[str], help_of: HelpOf, root: Pat
         yield from (f"make has no target {word}" for word in wanted if word not in targets)
     elif name == "lectern":
         yield from lectern_faults(rest, help_of)
-    elif name not in FOREIGN and not (root / program).exists():
+    elif name not in FOREIGN and name not in programs(root) and not (root / program).exists():
         yield f"{program} is neither of this repository nor a known program"
     yield from path_faults(rest, root)
 

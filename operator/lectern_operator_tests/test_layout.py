@@ -27,7 +27,7 @@ PACKAGES = {
     "lectern_operator": "operator",
     "lectern_runtime": "runtimes",
 }
-TESTS = {"lectern_operator_tests": "operator", "lectern_runtime_tests": "runtimes"}
+TESTS = {"lectern_cli_tests": "runtimes", "lectern_operator_tests": "operator", "lectern_runtime_tests": "runtimes"}
 AT_THE_ROOT = {"bench", "e2e", "tools", "tools_tests"}
 # The extra whose packages a program may import; lectern_runtime is all of the runtimes together.
 EXTRAS_OF = {

@@ -148,7 +148,7 @@ def test_partitions_of_keys_are_even_and_never_change() -> None:
     counts = Counter(topic.partition_of(f"key-{number}") for number in range(1000))
     assert set(counts) == {0, 1, 2, 3}
     assert min(counts.values()) > 200
-    assert [topic.partition_of(key) for key in ("", "a", "ключ")] == EXPECTED
+    assert [topic.partition_of(key) for key in ("", "a", "ключ")] == [0, 3, 0]
 
 
 async def test_a_long_backlog_of_one_partition_does_not_starve_another(log: SqliteLog) -> None:

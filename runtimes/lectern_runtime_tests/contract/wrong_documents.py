@@ -146,7 +146,7 @@ KNOWLEDGE_BASES = (
     _row(KB, "tenant twice", "spec.partitioning.tenants", [{"name": "a"}, {"name": "a"}]),
     _row(KB, "tenant without a name", "spec.partitioning.tenants", [{}], "spec.partitioning.tenants[0].name"),
     _row(KB, "store without a scheme", "spec.vectorStore.url", "qdrant:6333"),
-    _row(KB, "credentials in the url", "spec.vectorStore.url", "http://me:secret@qdrant:6333"),
+    _row(KB, "credentials in the url", "spec.vectorStore.url", "http://me:secret@qdrant:6333"),  # secret-scan: allow
     _row(KB, "no-break space in the url", "spec.vectorStore.url", "http://qdrant\u00a0:6333"),
     _row(KB, "key that is inline", "spec.vectorStore.apiKeySecretRef", "s3cr3t"),
     _row(KB, "secret without a key", "spec.vectorStore.apiKeySecretRef", {"name": "qdrant"}),
