@@ -55,7 +55,7 @@ def _kept(path: Path, count: int) -> Vectors | None:
     """The vectors in the file; None when there is no file or it holds something else."""
     try:
         found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError):
+    except (EOFError, OSError, ValueError):
         return None
     if found.shape != (count, DIMENSIONS) or found.dtype != np.float32:
         return None

@@ -96,7 +96,8 @@ def make_targets(makefile: str) -> frozenset[str]:
 
 def programs(root: Path) -> frozenset[str]:
     """Console scripts that the distribution installs."""
-    project = tomllib.loads((root / "pyproject.toml").read_text())["project"]
+    file = root / "pyproject.toml"
+    project = tomllib.loads(file.read_text())["project"] if file.exists() else {}
     return frozenset(project.get("scripts", {}))
 
 

@@ -17,6 +17,13 @@ _TOPICS = (
     ("railway", "The railway to {name} began to run in {year} with {n} steam engines."),
     ("garden", "The garden of {name} was laid out in {year} around {n} old oak trees."),
 )
+_ASKED = (
+    "was the lighthouse of {} lit",
+    "was the bridge at {} finished",
+    "did the museum of {} open",
+    "did the railway to {} begin to run",
+    "was the garden of {} laid out",
+)
 _SYLLABLES = ("bar", "den", "fol", "gim", "hal", "jor", "kel", "lun", "mor", "nev", "pol", "ras", "sil", "tov", "wex")
 
 
@@ -36,9 +43,7 @@ def fact(number: int, *, edition: int = 0) -> str:
 
 def question(number: int) -> str:
     """What `fact(number)` answers."""
-    verb = ("was the lighthouse of {} lit", "was the bridge at {} finished", "did the museum of {} open")
-    verb += ("did the railway to {} begin to run", "was the garden of {} laid out")
-    return f"When {verb[number % 5].format(place(number))}?"
+    return f"When {_ASKED[number % len(_ASKED)].format(place(number))}?"
 
 
 def document(number: int, *, edition: int = 0, paragraphs: int = 3) -> str:

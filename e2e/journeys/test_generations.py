@@ -10,8 +10,11 @@ import httpx
 from e2e.journeys import catalogue, corpus
 from e2e.journeys.command import Up, eventually, lectern, up
 from e2e.journeys.corpus import Laptop
+from lectern_contract import names
 
-DOCUMENTS = 25
+DOCUMENTS = 20
+MANY = 80
+"""More than two batches of a worker, so that there is a place in the middle."""
 SOON = 60.0
 
 
@@ -27,6 +30,10 @@ def _generation(running: Up) -> int:
 
 def _collections(laptop: Laptop) -> set[str]:
     return {path.name for path in (laptop.data / "store" / "collections").iterdir()}
+
+
+def _named(*numbers: int) -> set[str]:
+    return {names.collection("default", "docs", number) for number in numbers}
 
 
 @dataclass
@@ -80,7 +87,7 @@ def test_another_chunk_size_is_built_beside_and_then_takes_over_and_back(laptop:
         assert set(asking.generations) == {number - 1, number}
         assert len(asking.generations) == len(asking.statuses)
         assert f"sentence-transformers/all-MiniLM-L6-v2   {number} " in table
-    assert _collections(laptop) == {"default.docs-g2", "default.docs-g3"}
+    assert _collections(laptop) == _named(2, 3)
 
 
 def test_with_nothing_to_retain_only_the_new_generation_stays(laptop: Laptop) -> None:
@@ -94,11 +101,11 @@ def test_with_nothing_to_retain_only_the_new_generation_stays(laptop: Laptop) ->
         running.settled()
 
     assert set(asking.statuses) == {200}
-    assert _collections(laptop) == {"default.docs-g2"}
+    assert _collections(laptop) == _named(2)
 
 
 def test_a_build_that_is_given_up_leaves_no_hole_in_the_next_one(laptop: Laptop) -> None:
-    corpus.write_documents(laptop.documents, DOCUMENTS)
+    corpus.write_documents(laptop.documents, MANY, paragraphs=1)
     with up(*laptop.arguments) as running:
         running.settled()
     _chunks(laptop, 60)
@@ -121,7 +128,7 @@ def test_a_build_that_is_given_up_leaves_no_hole_in_the_next_one(laptop: Laptop)
     found = catalogue.read(laptop.data)
 
     assert (given_up, active) == (1, 3)
-    assert counts == {"indexed": DOCUMENTS, "failed": 0}
-    assert set(found.documents) == {corpus.path_of(number) for number in range(DOCUMENTS)}
+    assert counts == {"indexed": MANY, "failed": 0}
+    assert set(found.documents) == {corpus.path_of(number) for number in range(MANY)}
     assert found.chunks == found.owned
-    assert _collections(laptop) == {"default.docs-g1", "default.docs-g3"}
+    assert _collections(laptop) == _named(1, 3)

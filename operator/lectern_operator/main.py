@@ -12,9 +12,9 @@ import json
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -125,12 +125,11 @@ async def run(chosen: Options) -> None:
                 name="watchdog",
             ),
         ]
-        await _watch(chosen, configuration, inventory, queue, tasks, ready=ready, stop=stop)
+        await _watch(chosen, inventory, queue, tasks, ready=ready, stop=stop)
 
 
 async def _watch(
     chosen: Options,
-    configuration: Configuration,
     inventory: Inventory,
     queue: WorkQueue,
     tasks: list[asyncio.Task[None]],
@@ -138,20 +137,14 @@ async def _watch(
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
-    """Run kopf beside `tasks`; whichever ends first ends the others, and its error is the program's."""
-    registry = kopf.OperatorRegistry()
-    watching.register(registry, inventory, queue)
+    """Run kopf beside `tasks` until a signal; whichever ends before ends the others, and its error is the program's.
 
-    @kopf.on.login(registry=registry)
-    async def login(**_: object) -> kopf.ConnectionInfo:
-        return await connection(await kube.load(chosen.kubeconfig))
-
-    @kopf.on.cleanup(registry=registry)
-    async def stopping(**_: object) -> None:
-        stop.set()  # after a signal kopf would wait five seconds for its own look at this flag
-
+    Our tasks end before kopf does: at its own end kopf waits for everything else that runs in its loop, and raises
+    what that raised.
+    """
+    asked = asyncio.Event()
     watches = kopf.operator(
-        registry=registry,
+        registry=_registry(chosen.kubeconfig, inventory, queue, asked=asked, stop=stop),
         settings=kopf_settings(),
         clusterwide=not chosen.namespaces,
         namespaces=chosen.namespaces,
@@ -159,19 +152,46 @@ async def _watch(
         ready_flag=ready,
         stop_flag=stop,
     )
-    # started last: kopf cancels at its end every task that was not there at its start
     watcher = asyncio.create_task(watches, name="watches")
+    signalled = asyncio.create_task(asked.wait(), name="signal")
     try:
-        done, _ = await asyncio.wait([watcher, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait([watcher, signalled, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:
+        for each in (signalled, *tasks):
+            each.cancel()
+        await asyncio.wait([signalled, *tasks], timeout=STOP_SECONDS)
         stop.set()
-        with suppress(TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(asyncio.shield(watcher), STOP_SECONDS)
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks, timeout=STOP_SECONDS)
+        await asyncio.wait([watcher], timeout=STOP_SECONDS)
+
+
+def _registry(
+    kubeconfig: Path | None,
+    inventory: Inventory,
+    queue: WorkQueue,
+    *,
+    asked: asyncio.Event,
+    stop: asyncio.Event,
+) -> kopf.OperatorRegistry:
+    """Return the handlers for kopf: our watches, how to log in, and what a signal does (sets `asked`)."""
+    registry = kopf.OperatorRegistry()
+    watching.register(registry, inventory, queue)
+
+    @kopf.on.startup(registry=registry)
+    async def take_signals(**_: object) -> None:
+        for each in (signal.SIGTERM, signal.SIGINT):  # kopf has set its own by now
+            asyncio.get_running_loop().add_signal_handler(each, asked.set)
+
+    @kopf.on.login(registry=registry)
+    async def login(**_: object) -> kopf.ConnectionInfo:
+        return await connection(await kube.load(kubeconfig))  # again after a 401: a token may be new
+
+    @kopf.on.cleanup(registry=registry)
+    async def stopping(**_: object) -> None:
+        stop.set()  # without it kopf would wait five seconds for its own look at this flag
+
+    return registry
 
 
 def kopf_settings() -> kopf.OperatorSettings:

@@ -83,9 +83,8 @@ def _of_source(source: IngestionSource) -> Outputs:
 
 def _of_endpoint(endpoint: RagEndpoint) -> Outputs:
     known = _known_knowledge_bases()
-    facts: dict[str, Fact[KnowledgeBase]] = {
-        name: Known(known[name]) if name in known else Unknown(f"{name} does not exist")
-        for name in endpoint.spec.knowledge_base_refs
+    facts: dict[str, Fact[KnowledgeBase | None]] = {
+        name: Known(known.get(name)) for name in endpoint.spec.knowledge_base_refs
     }
     planned = endpoint_policy.plan(endpoint, endpoint_policy.Observed(children={}, pods=(), knowledge_bases=facts))
     manifests = []

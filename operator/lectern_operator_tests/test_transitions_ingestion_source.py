@@ -216,7 +216,7 @@ async def test_a_missing_knowledge_base_is_named_and_mended_when_it_appears() ->
     await source.settle()
     assert source.judged(KIND, "guides")["Ready"] == ("False", "KnowledgeBaseMissing")
     assert source.judged(KIND, "guides")["Stalled"] == ("False", "Stable")
-    assert "KnowledgeBase/docs does not exist in namespace team" in source.condition(KIND, "guides", "Ready")["message"]
+    assert "KnowledgeBase/docs does not exist in this namespace" in source.condition(KIND, "guides", "Ready")["message"]
     source.cluster.put(worlds.KNOWLEDGE_BASE)
     await source.settle()
     assert source.judged(KIND, "guides")["KnowledgeBaseFound"][0] == "True"
@@ -262,3 +262,36 @@ async def test_only_the_newest_runs_are_kept() -> None:
     assert len(named(source.cluster, "Job")) == 3
     assert source.status(KIND, "guides")["lastHandledSyncRequest"] == "request-4"
     assert len(named(source.cluster, "ConfigMap")) == 2, "one of the source and one of the workers"
+
+
+async def test_a_knowledge_base_that_breaks_a_rule_is_named() -> None:
+    source = operator(knowledge_base=worlds.changed(worlds.KNOWLEDGE_BASE, chunking__overlap=199))
+    await source.settle()
+    assert source.judged(KIND, "guides")["KnowledgeBaseFound"] == ("False", "InvalidSpec")
+    assert "KnowledgeBase/docs: spec.chunking.overlap" in source.condition(KIND, "guides", "Ready")["message"]
+
+
+async def test_a_run_that_cannot_start_says_what_it_waits_for() -> None:
+    source = operator()
+    await source.settle()
+    (job,) = named(source.cluster, "Job")
+    body = source.cluster.objects["Job", "team", job]
+    waiting = {"reason": "ErrImagePull", "message": "denied"}
+    container = {"name": "connector", "image": "lectern-ingest:test", "state": {"waiting": waiting}}
+    source.cluster.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": f"{job}-x",
+                "namespace": "team",
+                "labels": body["spec"]["template"]["metadata"]["labels"],
+                "ownerReferences": [{"uid": body["metadata"]["uid"]}],
+            },
+            "spec": body["spec"]["template"]["spec"],
+            "status": {"phase": "Pending", "containerStatuses": [container]},
+        }
+    )
+    await source.settle()
+    message = source.condition(KIND, "guides", "Synced")["message"]
+    assert "the image lectern-ingest:test of container connector cannot be pulled" in message

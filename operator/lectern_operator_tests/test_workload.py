@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.status import Condition, ConditionType, Reason
+from lectern_contract.resources.status import ConditionType, Reason
 from lectern_operator.policies import workload
 
 ASPECT = ConditionType.WORKERS_READY
@@ -82,14 +82,6 @@ def test_the_verdict_of_before_stands_until_the_controller_has_looked() -> None:
     assert workload.deployment(ASPECT, "d", deployment(seen=2), [], before=before) is before
     late = deployment(seen=3, available=0, conditions=(PROGRESSING,))
     assert workload.deployment(ASPECT, "d", late, [], before=before).status == "False"
-
-
-def test_a_verdict_stands_for_its_own_generation_only() -> None:
-    condition = Condition(
-        type=ASPECT, status="True", reason="DeploymentAvailable", last_transition_time="x", observed_generation=4
-    )
-    assert workload.standing([condition], ASPECT, generation=4) == Verdict(ASPECT, "True", Reason.DEPLOYMENT_AVAILABLE)
-    assert workload.standing([condition], ASPECT, generation=5) is None
 
 
 @pytest.mark.parametrize(

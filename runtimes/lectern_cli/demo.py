@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from rich.console import Console
 from rich.table import Table
 
+from lectern_cli import manifests
 from lectern_cli.client import Client
 from lectern_contract.errors import ConfigurationError
 
@@ -72,15 +73,22 @@ def read_questions(path: Path) -> list[Question]:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("kind") == "ConfigMap":
             content = yaml.safe_load(content["data"][KEY])
-        return _QUESTIONS.validate_python(content)
+        questions = _QUESTIONS.validate_python(content)
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}; name a file with --questions") from error
-    except (yaml.YAMLError, KeyError, TypeError) as error:
-        raise ConfigurationError(f"{path}: not a ConfigMap with {KEY}, nor a list of questions: {error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not UTF-8 text; save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        raise ConfigurationError(f"{path}: not valid YAML: {manifests.yaml_fault(error)}") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigurationError(f"{path}: a ConfigMap without the key {KEY}; put the questions there") from error
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"])
+        where = ".".join(str(part) for part in fault["loc"]) or "list"
         raise ConfigurationError(f"{path}: question {where}: {fault['msg']}") from error
+    if not questions:
+        raise ConfigurationError(f"{path}: no question in it; write at least one with the document that answers it")
+    return questions
 
 
 async def ask_all(url: str, questions: Iterable[Question], console: Console) -> list[Outcome]:

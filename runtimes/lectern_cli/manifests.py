@@ -76,7 +76,7 @@ def _documents(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         except UnicodeDecodeError as error:
             raise ConfigurationError(f"{file}: not UTF-8 text; save it as UTF-8") from error
         except yaml.YAMLError as error:
-            raise ConfigurationError(f"{file}: not valid YAML: {_yaml_fault(error)}") from error
+            raise ConfigurationError(f"{file}: not valid YAML: {yaml_fault(error)}") from error
         except OSError as error:
             raise ConfigurationError(f"{file}: cannot be read: {error.strerror}") from error
         for number, document in enumerate(documents, start=1):
@@ -111,7 +111,8 @@ def _is_ours(document: Mapping[str, Any], where: str) -> bool:
     return api_version.partition("/")[0] == GROUP
 
 
-def _yaml_fault(error: yaml.YAMLError) -> str:
+def yaml_fault(error: yaml.YAMLError) -> str:
+    """What is wrong with a YAML text, in one line: place and problem."""
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or "cannot be read"
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark is not None else str(problem)

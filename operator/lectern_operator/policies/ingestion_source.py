@@ -20,7 +20,7 @@ from lectern_contract import names, pending
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_contract.resources.status import ConditionType, IngestionSourceStatus, LastRun, Reason
-from lectern_operator.policies import knowledge_base, runs, summary
+from lectern_operator.policies import knowledge_base, runs, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
 from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator.policies.runs import Run
@@ -28,12 +28,12 @@ from lectern_operator.policies.runs import Run
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the API server has for one source; `knowledge_base` Unknown: it does not exist or is not valid."""
+    """What the API server has for one source; `knowledge_base` None: there is none, Unknown: it is not valid."""
 
     children: Mapping[Key, Manifest]
     pods: tuple[Mapping[str, Any], ...]
     jobs: tuple[Manifest, ...]
-    knowledge_base: Fact[KnowledgeBase]
+    knowledge_base: Fact[KnowledgeBase | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Plan:
 def plan(source: IngestionSource, observed: Observed, settings: Fact[str]) -> Plan:
     """Decide what `source` wants now; `settings` is the hash of the settings that a run would have."""
     request = requested(source)
-    blocked = _blocked(observed.knowledge_base, settings)
+    blocked = _blocked(source, observed.knowledge_base, settings)
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
     keep = frozenset(("Job", run.job) for run in _kept(seen))
     if blocked is not None or not isinstance(settings, Known):
@@ -75,9 +75,9 @@ def report(
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
     newest = seen[-1] if seen else None
     last = runs.last_run(newest) if newest else source.status.last_run
-    synced = _synced(source, planned, last)
+    synced = _synced(source, planned, last, workload.trouble(observed.pods))
     situation = summary.Situation(
-        parts=(_found(source, observed, planned), synced),
+        parts=(_found(source, observed), synced),
         blocked=planned.blocked,
         refusals=refusals,
         unread=pending.unread(source),
@@ -106,13 +106,9 @@ def requested(source: IngestionSource) -> str:
     return source.metadata.annotations.get(names.SYNC_REQUESTED, "")[: runs.MAX_REQUEST]
 
 
-def _blocked(kb: Fact[KnowledgeBase], settings: Fact[str]) -> summary.Blocked | None:
-    match kb:
-        case Unknown(reason):
-            return summary.Blocked(Reason.KNOWLEDGE_BASE_MISSING, reason, stalled=False)
-        case Known(value=found):
-            if (unusable := knowledge_base.usable(found)) is not None:
-                return unusable
+def _blocked(source: IngestionSource, kb: Fact[KnowledgeBase | None], settings: Fact[str]) -> summary.Blocked | None:
+    if (unusable := knowledge_base.unusable(source.spec.knowledge_base_ref, kb)) is not None:
+        return unusable
     if isinstance(settings, Unknown):
         return summary.Blocked(Reason.INVALID_SPEC, settings.reason, stalled=True)
     return None
@@ -141,26 +137,22 @@ def _handled(source: IngestionSource, seen: tuple[Run, ...]) -> str | None:
     return answered[-1] if answered else source.status.last_handled_sync_request
 
 
-def _found(source: IngestionSource, observed: Observed, planned: Plan) -> Verdict:
-    aspect = ConditionType.KNOWLEDGE_BASE_FOUND
-    match observed.knowledge_base:
-        case Unknown(reason):
-            return Verdict(aspect, "False", Reason.KNOWLEDGE_BASE_MISSING, reason)
-        case Known():
-            if planned.blocked is not None and planned.blocked.reason is Reason.NOT_ON_CLUSTER:
-                return Verdict(aspect, "False", Reason.NOT_ON_CLUSTER, planned.blocked.message)
-            message = f"KnowledgeBase/{source.spec.knowledge_base_ref} exists"
-            return Verdict(aspect, "True", Reason.KNOWLEDGE_BASE_EXISTS, message)
+def _found(source: IngestionSource, observed: Observed) -> Verdict:
+    name, aspect = source.spec.knowledge_base_ref, ConditionType.KNOWLEDGE_BASE_FOUND
+    if (unusable := knowledge_base.unusable(name, observed.knowledge_base)) is not None:
+        return Verdict(aspect, "False", unusable.reason, unusable.message)
+    return Verdict(aspect, "True", Reason.KNOWLEDGE_BASE_EXISTS, f"KnowledgeBase/{name} can be used")
 
 
-def _synced(source: IngestionSource, planned: Plan, last: LastRun | None) -> Verdict:
+def _synced(source: IngestionSource, planned: Plan, last: LastRun | None, trouble: str) -> Verdict:
     aspect = ConditionType.SYNCED
     if last is None or (planned.run is not None and last.result != "Running"):
         return _before_run(source, planned)
     if last.result == "Running":
         # a run again with the same settings takes nothing back of what the last one did
         status: Truth = "True" if _in_effect(source, planned) else "Unknown"
-        return Verdict(aspect, status, Reason.RUNNING, f"Job {last.job} has been running since {last.started_at}")
+        since = f"Job {last.job} has been running since {last.started_at}"
+        return Verdict(aspect, status, Reason.RUNNING, f"{since}: {trouble}" if trouble else since)
     if last.result == "Succeeded" and last.failed == 0:
         counts = f"{last.listed} listed, {last.published} new or changed, {last.deleted} gone"
         return Verdict(aspect, "True", Reason.RUN_SUCCEEDED, f"the last run finished: {counts}")

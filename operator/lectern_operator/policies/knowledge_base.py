@@ -97,12 +97,20 @@ def again_after(kb: KnowledgeBase, observed: Observed) -> float | None:
     return KEDA_RETRY_SECONDS if wants_scaler and observed.keda != Known(value=True) else None
 
 
-def usable(kb: KnowledgeBase) -> summary.Blocked | None:
-    """Say why sources and endpoints cannot work with `kb` on this cluster; None when they can."""
-    blocked = _not_on_cluster(kb)
-    if blocked is None:
-        return None
-    return summary.Blocked(blocked.reason, f"KnowledgeBase/{kb.name} cannot be used: {blocked.message}", stalled=False)
+def unusable(name: str, fact: Fact[KnowledgeBase | None]) -> summary.Blocked | None:
+    """Say why a source or an endpoint cannot work with the knowledge base `name`; None when it can."""
+    match fact:
+        case Unknown(reason):
+            return summary.Blocked(Reason.INVALID_SPEC, reason, stalled=False)
+        case Known(value=KnowledgeBase() as found):
+            blocked = _not_on_cluster(found)
+            if blocked is None:
+                return None
+            message = f"KnowledgeBase/{name} cannot be used: {blocked.message}"
+            return summary.Blocked(blocked.reason, message, stalled=False)
+        case Known():
+            missing = f"KnowledgeBase/{name} does not exist in this namespace: create it, or name another"
+            return summary.Blocked(Reason.KNOWLEDGE_BASE_MISSING, missing, stalled=False)
 
 
 def _not_on_cluster(kb: KnowledgeBase) -> summary.Blocked | None:
@@ -156,7 +164,7 @@ def _deployment(
 ) -> Verdict:
     name = names.child(kb.name, role)
     key = ("Deployment", name)
-    standing = workload.standing(kb.status.conditions, aspect, generation=kb.metadata.generation)
+    standing = summary.standing(kb.status.conditions, aspect, generation=kb.metadata.generation)
     return workload.deployment(
         aspect,
         name,

@@ -13,7 +13,7 @@ from lectern_contract.resources import KnowledgeBase, RagEndpoint
 from lectern_contract.resources.status import ConditionType, RagEndpointStatus, Reason
 from lectern_operator.policies import knowledge_base, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
-from lectern_operator.policies.facts import Fact, Known, Unknown
+from lectern_operator.policies.facts import Fact, Known
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Observed:
 
     children: Mapping[Key, Manifest]
     pods: tuple[Mapping[str, Any], ...]
-    knowledge_bases: Mapping[str, Fact[KnowledgeBase]]
+    knowledge_bases: Mapping[str, Fact[KnowledgeBase | None]]
     written: frozenset[Key] = frozenset()
 
 
@@ -40,7 +40,11 @@ class Plan:
 
 def plan(endpoint: RagEndpoint, observed: Observed) -> Plan:
     """Decide what `endpoint` wants on this cluster now."""
-    found = {name: fact.value for name, fact in observed.knowledge_bases.items() if isinstance(fact, Known)}
+    found = {
+        name: fact.value
+        for name, fact in observed.knowledge_bases.items()
+        if isinstance(fact, Known) and fact.value is not None
+    }
     replicas = 1 if endpoint.spec.replicas is None else endpoint.spec.replicas
     return Plan(_blocked(endpoint, observed), found, replicas)
 
@@ -51,7 +55,7 @@ def report(
     """Return the whole status after the pass; `now` is RFC 3339 in UTC."""
     name = names.child(endpoint.name, Role.QUERY)
     key, generation = ("Deployment", name), endpoint.metadata.generation
-    standing = workload.standing(endpoint.status.conditions, ConditionType.QUERY_READY, generation=generation)
+    standing = summary.standing(endpoint.status.conditions, ConditionType.QUERY_READY, generation=generation)
     query = workload.deployment(
         ConditionType.QUERY_READY,
         name,
@@ -79,12 +83,8 @@ def report(
 def _blocked(endpoint: RagEndpoint, observed: Observed) -> summary.Blocked | None:
     """Return the first thing that is wrong with a knowledge base, in the order of the spec."""
     for name in endpoint.spec.knowledge_base_refs:
-        match observed.knowledge_bases[name]:
-            case Unknown(reason):
-                return summary.Blocked(Reason.KNOWLEDGE_BASE_MISSING, reason, stalled=False)
-            case Known(value=found):
-                if (unusable := knowledge_base.usable(found)) is not None:
-                    return unusable
+        if (unusable := knowledge_base.unusable(name, observed.knowledge_bases[name])) is not None:
+            return unusable
     return None
 
 

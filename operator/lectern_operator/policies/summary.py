@@ -62,25 +62,33 @@ def verdicts(situation: Situation) -> tuple[Verdict, ...]:
 
 def invalid(kind: str, before: Sequence[Condition], fault: ResourceInvalid) -> tuple[Verdict, ...]:
     """Return the verdicts for a spec that breaks a rule: what runs is left alone, so its conditions stay."""
-    known = {str(each.type): each for each in before}
     ready = Verdict(ConditionType.READY, "False", Reason.INVALID_SPEC, f"{fault}; correct the field and apply again")
     first = {
         ConditionType.READY: ready,
         ConditionType.RECONCILING: _reconciling(ready, stalled=True),
         ConditionType.STALLED: Verdict(ConditionType.STALLED, "True", Reason.INVALID_SPEC, ready.message),
     }
-    return tuple(first.get(aspect) or _kept(aspect, known.get(aspect)) for aspect in CONDITIONS[kind])
+    unseen = "not looked at: the spec breaks a rule"
+    return tuple(
+        first.get(aspect) or standing(before, aspect) or Verdict(aspect, "Unknown", Reason.UNKNOWN, unseen)
+        for aspect in CONDITIONS[kind]
+    )
+
+
+def standing(before: Iterable[Condition], aspect: ConditionType, *, generation: int | None = None) -> Verdict | None:
+    """Return what the status says of `aspect`, where it says it for this generation of the spec (None: for any).
+
+    A reason that is none of ours, of a newer release or of somebody else, says nothing.
+    """
+    for each in before:
+        if each.type == aspect and generation in (None, each.observed_generation) and each.reason in set(Reason):
+            return Verdict(aspect, each.status, Reason(each.reason), each.message)
+    return None
 
 
 def carried(before: Iterable[Condition], found: Iterable[Verdict], *, generation: int, now: str) -> list[Condition]:
     """Return the conditions after `found`; a clock moves only with its status."""
     return list(conditions.advance(before, found, generation=generation, now=now))
-
-
-def _kept(aspect: ConditionType, before: Condition | None) -> Verdict:
-    if before is None:
-        return Verdict(aspect, "Unknown", Reason.UNKNOWN, "not looked at: the spec breaks a rule")
-    return Verdict(aspect, before.status, Reason(before.reason), before.message)
 
 
 def _ready(situation: Situation) -> Verdict:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.status import Component, Condition, ConditionType, Reason
+from lectern_contract.resources.status import Component, ConditionType, Reason
 
 Manifest = Mapping[str, Any]
 _WAITING = frozenset(
@@ -85,14 +85,6 @@ def deployment(
         return Verdict(aspect, "False", Reason.COMPONENT_NOT_READY, f"Deployment {name}: {problem}")
     message = f"Deployment {name}: {min(available, wanted)} of {wanted} replicas are available"
     return Verdict(aspect, "False", Reason.DEPLOYMENT_PROGRESSING, message)
-
-
-def standing(conditions: Iterable[Condition], aspect: ConditionType, *, generation: int) -> Verdict | None:
-    """Return what the status says of `aspect` for this generation of the resource; None when it says nothing."""
-    for each in conditions:
-        if each.type == aspect and each.observed_generation == generation:
-            return Verdict(aspect, each.status, Reason(each.reason), each.message)
-    return None
 
 
 def component(name: str, verdict: Verdict) -> Component:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from lectern_contract.errors import ResourceInvalid
 from lectern_contract.resources import AnyResource, KnowledgeBase, parse_as
@@ -12,6 +13,8 @@ from lectern_operator.clients.errors import NotFound, NotServed, Refused
 from lectern_operator.policies.changes import Changes, Key, key, owned
 from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator.reconcilers.world import Cluster, Manifest, World
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +33,19 @@ class _Progress:
     refusals: list[str] = field(default_factory=list)
 
 
+async def together(*reads: Awaitable[T]) -> list[T]:
+    """Await all `reads` at once and to their end, then raise the first error there was: none runs on unheard."""
+    found = await asyncio.gather(*reads, return_exceptions=True)
+    for each in found:
+        if isinstance(each, BaseException):
+            raise each
+    return [each for each in found if not isinstance(each, BaseException)]
+
+
 async def listed(resource: AnyResource, world: World, *kinds: str) -> dict[Key, Manifest]:
     """Return the children of these kinds, read at the same time."""
     uid, namespace = resource.metadata.uid, resource.namespace
-    lists = await asyncio.gather(*(world.cluster.children(kind, namespace, uid) for kind in kinds))
+    lists = await together(*(world.cluster.children(kind, namespace, uid) for kind in kinds))
     return {key(child): child for children in lists for child in children}
 
 
@@ -47,14 +59,14 @@ async def listed_if_served(resource: AnyResource, world: World, *kinds: str) -> 
         return {}, Unknown(str(error))
 
 
-async def knowledge_base(name: str, namespace: str, world: World) -> Fact[KnowledgeBase]:
-    """Return the knowledge base `name`, or why it cannot be used."""
+async def knowledge_base(name: str, namespace: str, world: World) -> Fact[KnowledgeBase | None]:
+    """Return the knowledge base `name`, None when there is none, or why it cannot be read."""
     try:
         return Known(parse_as(KnowledgeBase, await world.cluster.get("KnowledgeBase", namespace, name)))
     except NotFound:
-        return Unknown(f"KnowledgeBase/{name} does not exist in namespace {namespace}; create it")
+        return Known(None)
     except ResourceInvalid as error:
-        return Unknown(f"KnowledgeBase/{name} is not valid: {error}")
+        return Unknown(f"{error}; correct the knowledge base first")
 
 
 async def write(changes: Changes, children: Mapping[Key, Manifest], uid: str, world: World) -> Applied:

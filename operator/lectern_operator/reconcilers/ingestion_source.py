@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from lectern_contract.errors import ConfigurationError
-from lectern_contract.resources import IngestionSource
+from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_operator.desired import connector as desired
 from lectern_operator.policies import changes
 from lectern_operator.policies import ingestion_source as policy
@@ -29,10 +28,8 @@ async def reconcile(source: IngestionSource, world: World) -> Outcome:
 
 
 async def _observe(source: IngestionSource, world: World) -> policy.Observed:
-    found, kb = await asyncio.gather(
-        children.listed(source, world, *KINDS, "Pod"),
-        children.knowledge_base(source.spec.knowledge_base_ref, source.namespace, world),
-    )
+    found = await children.listed(source, world, *KINDS, "Pod")
+    kb = await children.knowledge_base(source.spec.knowledge_base_ref, source.namespace, world)
     return policy.Observed(
         children={name: child for name, child in found.items() if name[0] != "Pod"},
         pods=tuple(child for (kind, _), child in found.items() if kind == "Pod"),
@@ -46,21 +43,22 @@ def _settings(source: IngestionSource, observed: policy.Observed) -> Fact[str]:
     match observed.knowledge_base:
         case Unknown():
             return observed.knowledge_base
-        case Known(value=kb):
+        case Known(value=KnowledgeBase() as kb):
             try:
                 return Known(desired.settings_digest(source, kb))
             except ConfigurationError as error:
                 return Unknown(str(error))
+        case Known():
+            return Unknown("there is no knowledge base")
 
 
 async def _apply(
     source: IngestionSource, observed: policy.Observed, planned: policy.Plan, world: World
 ) -> children.Applied:
-    if planned.blocked is not None or not isinstance(observed.knowledge_base, Known):
+    kb = observed.knowledge_base.value if isinstance(observed.knowledge_base, Known) else None
+    if planned.blocked is not None or kb is None:
         return children.Applied(observed.children)
-    wanted = desired.manifests(
-        source, observed.knowledge_base.value, run=planned.run, request=planned.request, images=world.images
-    )
+    wanted = desired.manifests(source, kb, run=planned.run, request=planned.request, images=world.images)
     keep = changes.settings_in_use(observed.children, observed.pods) | planned.keep
     steps = changes.changes(wanted, observed.children, uid=source.metadata.uid, keep=keep)
     return await children.write(steps, observed.children, source.metadata.uid, world)

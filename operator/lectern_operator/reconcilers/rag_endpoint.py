@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 from lectern_contract.resources import RagEndpoint
@@ -27,10 +26,8 @@ async def reconcile(endpoint: RagEndpoint, world: World) -> Outcome:
 
 async def _observe(endpoint: RagEndpoint, world: World) -> policy.Observed:
     refs = endpoint.spec.knowledge_base_refs
-    found, facts = await asyncio.gather(
-        children.listed(endpoint, world, *KINDS, "Pod"),
-        asyncio.gather(*(children.knowledge_base(name, endpoint.namespace, world) for name in refs)),
-    )
+    found = await children.listed(endpoint, world, *KINDS, "Pod")
+    facts = await children.together(*(children.knowledge_base(name, endpoint.namespace, world) for name in refs))
     return policy.Observed(
         children={name: child for name, child in found.items() if name[0] != "Pod"},
         pods=tuple(child for (kind, _), child in found.items() if kind == "Pod"),

@@ -125,4 +125,7 @@ class EdgeStore:
         """Run the job in the store's thread. A caller that is cancelled leaves it running to its end."""
         if self._closed:
             raise StoreError("the vector store was closed; open it again before further calls")
-        return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: job(*args, **kwargs))
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._thread, lambda: job(*args, **kwargs))
+        except OSError as error:
+            raise StoreError(f"the vector store's files failed: {error}; check the disk's space and health") from error

@@ -38,7 +38,7 @@ class SqliteLog:
         self._thread = thread
         self._now = now
         self._closed = False
-        self._published: Counter[str] = Counter()
+        self._changes: Counter[str] = Counter()  # by topic: publications, and changes of its groups
         self._changed = asyncio.Condition()
         self._members: dict[tuple[str, str], list[SqliteConsumer]] = {}
 
@@ -81,7 +81,7 @@ class SqliteLog:
             return []
         now_ms = int(self._now() * 1000)
         positions = await self.run(lambda: self._file.publish(self._file.topic(topic), records, now_ms=now_ms))
-        self._published[topic] += 1
+        self._changes[topic] += 1
         await self._wake()
         return positions
 
@@ -106,15 +106,15 @@ class SqliteLog:
 
     # ----------------------------------------------------------------------- for the consumers only
 
-    def published(self, topic: str) -> int:
-        """How many times something was published to the topic since the log was opened."""
-        return self._published[topic]
+    def changes(self, topic: str) -> int:
+        """How many times something was published to the topic, or a member joined or left, since the opening."""
+        return self._changes[topic]
 
     async def wait_for_change(self, topic: str, *, since: int, seconds: float) -> None:
-        """Return when `published` is no longer `since`, when members joined or left, or when the time is over."""
+        """Return when `changes` is no longer `since`, or when the time is over; now and then for no reason."""
         try:
             async with asyncio.timeout(seconds), self._changed:
-                if self._published[topic] == since and not self._closed:
+                if self._changes[topic] == since and not self._closed:
                     await self._changed.wait()
         except TimeoutError:
             return
@@ -140,6 +140,7 @@ class SqliteLog:
         members = self._members[topic, group]
         for index, member in enumerate(members):
             member.assign(range(index, member.topic.partitions, len(members)))
+        self._changes[topic] += 1
         await self._wake()
 
     async def _wake(self) -> None:
@@ -170,12 +171,12 @@ class SqliteConsumer:
         async with self._one_poll:
             while True:
                 self._check_open()
-                published = self._log.published(self.topic.name)
+                seen = self._log.changes(self.topic.name)
                 records = await self._read(max_records)
                 remaining = deadline - loop.time()
                 if records or remaining <= 0:
                     return records
-                await self._log.wait_for_change(self.topic.name, since=published, seconds=remaining)
+                await self._log.wait_for_change(self.topic.name, since=seen, seconds=remaining)
 
     async def commit(self, next_offsets: Mapping[int, int]) -> None:
         """Make the group's next offsets durable, never backwards; a lone reader commits nothing."""

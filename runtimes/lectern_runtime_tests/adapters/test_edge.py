@@ -185,6 +185,9 @@ async def test_a_log_that_cannot_be_synced_is_not_acknowledged(
         patch.setattr(os, "fsync", refuse)
         with pytest.raises(StoreError, match="Input/output error"):
             await corpus.put(store, NAME, "a", ["alpha"])
+        with pytest.raises(StoreError, match="Input/output error"):
+            await store.point_alias("test.kb", NAME)
+    assert await store.aliases() == {}
     assert not (await corpus.put(store, NAME, "a", ["alpha"])).superseded
 
 

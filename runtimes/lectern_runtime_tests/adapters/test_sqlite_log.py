@@ -59,7 +59,7 @@ class TestSqliteLog(LogContract):
 
 @pytest.fixture
 async def log(quick_path: Path) -> AsyncIterator[SqliteLog]:
-    opened = await SqliteLog.open(quick_path / "log.sqlite3", retained=5)
+    opened = await SqliteLog.open(quick_path / "log.sqlite3")
     await opened.ensure_topic(TOPIC, partitions=1, compacted=False)
     yield opened
     await opened.close()
@@ -96,12 +96,15 @@ async def test_what_was_acknowledged_outlives_a_kill_at_any_time(quick_path: Pat
     assert acknowledged.items() <= stored.items()
 
 
-async def test_the_newest_records_of_a_topic_are_retained(log: SqliteLog) -> None:
+async def test_the_newest_records_of_a_topic_are_retained(quick_path: Path) -> None:
+    log = await SqliteLog.open(quick_path / "log.sqlite3", retained=5)
+    await log.ensure_topic(TOPIC, partitions=1, compacted=False)
     for number in range(12):
         await log.publish(TOPIC, records(("a", str(number))))
     consumer = await log.subscribe(TOPIC, group="g")
     assert await consumer.lag() == 5
     assert pairs(await take(consumer, 5)) == sorted(("a", str(number)) for number in range(7, 12))
+    await log.close()
 
 
 async def test_a_compacted_topic_holds_one_record_of_each_key(quick_path: Path, log: SqliteLog) -> None:
