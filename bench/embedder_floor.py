@@ -1,6 +1,6 @@
 """Runs the local embedding model in a bare loop, as the floor under the `Embedder` of the embedded mode.
 
-`bench.skeleton` calls `bare_loop` for its ratio; run as a program it prints floor, embedder and ratio for a few
+`embedding` compares the two for `bench.skeleton`; run as a program it prints floor, embedder and ratio for a few
 workloads. The loop has the product's session, passes and threads and nothing else: no event loop, tokeniser or check.
 """
 
@@ -56,21 +56,6 @@ class Floor:
 def since(start: Cost) -> Cost:
     """Return what was spent since the clocks showed `start`."""
     return Cost(time.process_time() - start.cpu, time.perf_counter() - start.wall)
-
-
-def bare_loop(texts: Sequence[str], threads: int = THREADS) -> tuple[Vectors, float, float]:
-    """Embed `texts` as one call; return (vectors in the order of `texts`, CPU seconds, wall seconds).
-
-    Loading, tokenising and a first pass that touches the weights happen before the clocks start.
-    """
-    floor = Floor(threads)
-    passes = floor.plan(texts)
-    floor.run(passes[:1])
-    parts, cost = floor.run(passes)
-    vectors = np.empty((len(texts), onnx.DIMENSIONS), np.float32)
-    for each, part in zip(passes, parts, strict=True):
-        vectors[list(each.rows)] = part
-    return vectors, cost.cpu, cost.wall
 
 
 def compare(calls: Sequence[Sequence[str]], threads: int) -> tuple[Cost, Cost]:

@@ -49,8 +49,8 @@ class Retrieval(SpecModel):
         default=2,
         ge=1,
         le=1000,
-        description="Constant of reciprocal rank fusion: a passage at rank r (from 0) scores weight-adjusted "
-        "1 / (k + r). Small values favour the first ranks.",
+        description="Constant k of reciprocal rank fusion: a passage at rank r (from 0) of a list of weight w scores "
+        "1 / ((r + 1) / w + k - 1). Small values favour the first ranks.",
     )
     sparse_weight: Annotated[
         str, StringConstraints(pattern=r"^(0\.[0-9]{0,2}[1-9]|[1-9](\.[0-9]{1,3})?|10)$", max_length=5)

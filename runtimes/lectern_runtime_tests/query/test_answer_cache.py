@@ -68,8 +68,9 @@ async def test_an_event_while_the_answer_is_made_keeps_it_out(world: World) -> N
     async with calling(app) as client:
         await heard(app)
         asking = asyncio.create_task(ask(client))
-        while not world.generator.requests:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(10):
+            while not world.generator.requests:
+                await asyncio.sleep(0.005)
         before = await world.cache.mark()
         await world.tell("returns.md", Change.UPDATED)
         async with asyncio.timeout(5):

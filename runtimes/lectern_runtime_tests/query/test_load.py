@@ -41,8 +41,9 @@ async def test_identical_questions_at_once_are_one_run(world: World) -> None:
             asyncio.create_task(client.post("/v1/query", json={"question": spellings[number % 3]}))
             for number in range(60)
         ]
-        while world.registry.get_sample_value("rag_active_requests") != 60:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(10):
+            while world.registry.get_sample_value("rag_active_requests") != 60:
+                await asyncio.sleep(0.005)
         world.embedder.gate.set()
         bodies = [response.json() for response in await asyncio.gather(*asking)]
     assert (len(world.generator.requests), len(world.embedder.calls)) == (1, 1)
@@ -70,8 +71,9 @@ async def test_a_full_replica_refuses_at_once_and_says_when_to_return(world: Wor
             asyncio.create_task(client.post("/v1/query", json={"question": f"{QUESTION} {number}"}))
             for number in range(2)
         ]
-        while world.registry.get_sample_value("rag_active_requests") != 2:
-            await asyncio.sleep(0.005)
+        async with asyncio.timeout(10):
+            while world.registry.get_sample_value("rag_active_requests") != 2:
+                await asyncio.sleep(0.005)
         refused = await client.post("/v1/query", json={"question": QUESTION})
         alive = await client.get("/livez")
         world.embedder.gate.set()

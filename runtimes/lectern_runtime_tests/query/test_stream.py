@@ -11,10 +11,17 @@ from fastapi import FastAPI
 from starlette.types import Message
 
 from lectern_runtime.errors import StoreError
+from lectern_runtime.ports import AnswerPiece, CitedSpan
 from lectern_runtime.query.pipeline import REFUSAL
 from lectern_runtime_tests.query.world import World, calling, events_of, query_settings
 
-TWO = {"question": "When is a refund paid to the card and when do express parcels arrive?", "stream": True}
+TWO: dict[str, Any] = {"question": "When is a refund paid to the card?", "stream": True}
+
+
+@pytest.fixture(autouse=True)
+def second_piece(world: World) -> None:
+    """The answer has a second piece, from the second passage."""
+    world.generator.extra = (AnswerPiece(" Parcels too. [2]", (CitedSpan(2, 0, 7),)),)
 
 
 class Connection:
@@ -120,8 +127,9 @@ async def test_a_client_that_leaves_stops_the_work(world: World, *, stream: bool
     app = world.app()
     async with app.router.lifespan_context(app):
         connection = Connection(app, "/v1/query", {**TWO, "stream": stream})
-        while not world.generator.requests:
-            await asyncio.sleep(0.001)
+        async with asyncio.timeout(5):
+            while not world.generator.requests:
+                await asyncio.sleep(0.001)
         await asyncio.sleep(0.01)
         connection.leave.set()
         await asyncio.wait_for(world.generator.ended_early.wait(), 0.2)
