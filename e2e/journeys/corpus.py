@@ -46,7 +46,7 @@ def question(number: int) -> str:
     return f"When {_ASKED[number % len(_ASKED)].format(place(number))}?"
 
 
-def document(number: int, *, edition: int = 0, paragraphs: int = 3) -> str:
+def document(number: int, *, edition: int = 0, paragraphs: int = 1) -> str:
     """A Markdown document around its fact."""
     topic = _TOPICS[number % len(_TOPICS)][0]
     rest = "\n\n".join(
@@ -57,7 +57,7 @@ def document(number: int, *, edition: int = 0, paragraphs: int = 3) -> str:
     return f"# {topic.title()} of {place(number)}\n\n{fact(number, edition=edition)}\n\n{rest}\n"
 
 
-def write_documents(directory: Path, count: int, *, paragraphs: int = 3) -> None:
+def write_documents(directory: Path, count: int, *, paragraphs: int = 1) -> None:
     """Documents 0 to `count`, in folders of ten."""
     for number in range(count):
         path = directory / path_of(number)

@@ -6,13 +6,14 @@ import signal
 import time
 from collections.abc import Callable
 
-import pytest
-
-from e2e.journeys import corpus
+from e2e.journeys import catalogue, corpus
 from e2e.journeys.command import Up, eventually, up
 from e2e.journeys.corpus import Laptop
 
 SOON = 30.0
+STOP_SECONDS = 12.0
+MANY = 100
+"""More than three batches of a worker, so that there are places in the middle."""
 
 
 def _uris(running: Up, query: str) -> set[str]:
@@ -111,24 +112,26 @@ def test_a_source_that_is_empty_all_at_once_deletes_nothing(laptop: Laptop) -> N
     assert answer["citations"][0]["uri"] == corpus.path_of(1)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_during_ingestion_ends_it_well_and_the_next_start_goes_on(laptop: Laptop, number: int) -> None:
-    corpus.write_documents(laptop.documents, 60, paragraphs=6)
+def test_a_signal_during_ingestion_ends_it_well_and_the_next_start_goes_on(laptop: Laptop) -> None:
+    corpus.write_documents(laptop.documents, MANY, paragraphs=3)
+    rests, outputs = [MANY], []
 
-    with up(*laptop.arguments) as running:
-        eventually(lambda: running.metric("rag_ingestion_events_total") > 0, seconds=SOON, what=lambda: running.output)
-        done = running.metric("rag_ingestion_events_total")
-        asked = time.monotonic()
-        status = running.stop(number)
-        took = time.monotonic() - asked
-    with up(*laptop.arguments) as again:
-        again.settled()
-        rest = again.metric("rag_ingestion_events_total")
-        counts = again.resource("KnowledgeBase")["status"]["documents"]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with up(*laptop.arguments) as running:
+            _soon(running, lambda: running.metric("rag_ingestion_events_total") > 0)
+            asked = time.monotonic()
+            status = running.stop(number)
+            took = time.monotonic() - asked
+        rests.append(MANY - len(catalogue.read(laptop.data).documents))
+        outputs.append(running.output)
+        assert (status, took <= STOP_SECONDS) == (0, True), running.output
+    with up(*laptop.arguments) as last:
+        last.settled()
+        worked_on = last.metric("rag_ingestion_events_total")
+        counts = last.resource("KnowledgeBase")["status"]["documents"]
 
-    assert status == 0, running.output
-    assert took <= 12
-    assert "Traceback" not in running.output
-    assert 0 < done < 60
-    assert 0 < rest <= 60 - done
-    assert counts == {"indexed": 60, "failed": 0}
+    assert "Traceback" not in "".join(outputs)
+    assert "".join(outputs).count("\nstopped\n") == 2
+    assert rests == sorted(set(rests), reverse=True), "each start must go on where the one before stopped"
+    assert worked_on <= rests[-1]
+    assert counts == {"indexed": MANY, "failed": 0}

@@ -13,7 +13,7 @@ from e2e.journeys.corpus import Laptop
 from lectern_contract import names
 
 DOCUMENTS = 20
-MANY = 80
+MANY = 70
 """More than two batches of a worker, so that there is a place in the middle."""
 SOON = 60.0
 
@@ -105,7 +105,7 @@ def test_with_nothing_to_retain_only_the_new_generation_stays(laptop: Laptop) ->
 
 
 def test_a_build_that_is_given_up_leaves_no_hole_in_the_next_one(laptop: Laptop) -> None:
-    corpus.write_documents(laptop.documents, MANY, paragraphs=1)
+    corpus.write_documents(laptop.documents, MANY, paragraphs=0)
     with up(*laptop.arguments) as running:
         running.settled()
     _chunks(laptop, 60)

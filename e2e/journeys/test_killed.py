@@ -23,7 +23,7 @@ def _change(laptop: Laptop, chance: random.Random, turn: int) -> None:
     """Change two documents, remove one and add one, so that each start finds work."""
     there = sorted(laptop.documents.rglob("*.md"))
     for path in chance.sample(there, 2):
-        path.write_text(corpus.document(int(path.stem[4:7]), edition=turn, paragraphs=1 + turn % 4))
+        path.write_text(corpus.document(int(path.stem[4:7]), edition=turn, paragraphs=turn % 3))
     chance.choice(there).unlink()
     number = DOCUMENTS + turn
     laptop.write(corpus.path_of(number), corpus.document(number))
@@ -46,7 +46,7 @@ def _expected(documents: Path) -> dict[str, str]:
 
 
 def test_after_sixteen_kills_the_index_equals_that_of_a_fresh_ingest(laptop: Laptop, tmp_path: Path) -> None:
-    corpus.write_documents(laptop.documents, DOCUMENTS, paragraphs=2)
+    corpus.write_documents(laptop.documents, DOCUMENTS)
     chance, output = random.Random(SEED), tmp_path / "output.log"
     said: list[str] = []
 

@@ -1,140 +1,68 @@
-"""What a person gets wrong: one sentence with the thing and the next step, exit status 2, and nothing lost."""
+"""What a person gets wrong: one sentence with the thing and the next step, exit status 2, and nothing lost.
+
+The whole table of wrong resources is in `lectern_cli_tests/test_main.py`, without a process for each.
+"""
 
 from __future__ import annotations
 
-import json
 import socket
-from collections.abc import Callable
-from typing import Any
-
-import pytest
 
 from e2e.journeys import corpus
 from e2e.journeys.command import lectern, up
 from e2e.journeys.corpus import Laptop
 
-
-def _edit(laptop: Laptop, kind: str, change: Callable[[dict[str, Any]], object]) -> None:
-    path = laptop.root / "resources" / f"{kind}-docs.json"
-    body = json.loads(path.read_text())
-    change(body)
-    path.write_text(json.dumps(body))
+MODEL = "sentence-transformers/all-MiniLM-L6-v2"
 
 
-def _spec(kind: str, **fields: Any) -> Callable[[Laptop], None]:
-    return lambda laptop: laptop.apply(kind, **fields)
+def _refused(laptop: Laptop | None, *arguments: str, words: tuple[str, ...]) -> None:
+    """Run the command and demand status 2 and one sentence with all `words`."""
+    done = lectern(*(("up", "--port", "0", *laptop.arguments, *arguments) if laptop is not None else arguments))
+    said = [line for line in done.stderr.splitlines() if not line.startswith("starting;")]
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert len(said) == 1, done.stderr
+    assert said[0].startswith("lectern: ")
+    assert [word for word in words if word not in said[0]] == [], said[0]
 
 
-def _file(name: str, text: str) -> Callable[[Laptop], None]:
-    def write(laptop: Laptop) -> None:
-        (laptop.root / "resources" / name).write_text(text)
+def test_a_file_that_is_no_yaml_is_named_with_its_line(laptop: Laptop) -> None:
+    (laptop.root / "resources" / "bad.yaml").write_text("kind: [unclosed")
 
-    return write
-
-
-def _embedding(**fields: Any) -> Callable[[Laptop], None]:
-    usual = {"model": "sentence-transformers/all-MiniLM-L6-v2", "dimensions": 384}
-    return _spec("KnowledgeBase", embedding={**usual, **fields})
-
-
-MANIFESTS: dict[str, tuple[Callable[[Laptop], None], tuple[str, ...]]] = {
-    "not YAML": (_file("bad.yaml", "kind: [unclosed"), ("bad.yaml", "not valid YAML", "line 1")),
-    "unknown kind": (
-        lambda laptop: _edit(laptop, "KnowledgeBase", lambda body: body.update(kind="KnowledgBase")),
-        ("KnowledgeBase-docs.json", "unknown kind 'KnowledgBase'", "KnowledgeBase"),
-    ),
-    "unknown field": (_spec("IngestionSource", inclde=["**"]), ("IngestionSource-docs.json", "spec.inclde")),
-    "wrong type": (_embedding(dimensions="384"), ("KnowledgeBase-docs.json", "spec.embedding.dimensions")),
-    "two of one name": (
-        _file(
-            "twin.json",
-            '{"apiVersion":"lectern.dev/v1alpha1","kind":"RagEndpoint","metadata":{"name":"docs"},'
-            '"spec":{"knowledgeBaseRefs":["docs"]}}',
-        ),
-        ("twin.json", "RagEndpoint/docs is already defined in", "rename"),
-    ),
-    "source of nothing": (
-        _spec("IngestionSource", knowledgeBaseRef="other"),
-        ("IngestionSource/docs", "'other'", "there is: docs", "create it"),
-    ),
-    "endpoint of nothing": (
-        _spec("RagEndpoint", knowledgeBaseRefs=["other"]),
-        ("RagEndpoint/docs", "'other'", "there is: docs", "create it"),
-    ),
-    "another model": (_embedding(model="acme/big"), ("acme/big", "all-MiniLM-L6-v2", "spec.embedding.server")),
-    "wrong dimensions": (_embedding(dimensions=768), ("768 dimensions", "384 dimensions")),
-    "a vector store": (
-        _spec("KnowledgeBase", vectorStore={"url": "http://qdrant:6333"}),
-        ("KnowledgeBase/docs", "spec.vectorStore", "leave it out"),
-    ),
-    "a broker": (
-        _spec("KnowledgeBase", messaging={"bootstrapServers": "kafka:9092"}),
-        ("KnowledgeBase/docs", "spec.messaging", "leave it out"),
-    ),
-    "a volume for blobs": (
-        _spec("KnowledgeBase", blobStore={"persistentVolume": {"claimName": "blobs"}}),
-        ("KnowledgeBase/docs", "spec.blobStore", "leave it out"),
-    ),
-    "a source of another kind": (
-        lambda laptop: _edit(
-            laptop,
-            "IngestionSource",
-            lambda body: body["spec"].update(persistentVolume=None, http={"urls": ["https://example.org/"]}),
-        ),
-        ("IngestionSource/docs", "http"),
-    ),
-}
-
-
-@pytest.mark.parametrize(("spoil", "words"), MANIFESTS.values(), ids=MANIFESTS.keys())
-def test_resources_that_cannot_work_are_refused(
-    laptop: Laptop, spoil: Callable[[Laptop], None], words: tuple[str, ...]
-) -> None:
-    spoil(laptop)
-
-    done = lectern("up", "--port", "0", *laptop.arguments)
-
-    _refused(done.returncode, done.stdout, done.stderr, words)
+    _refused(laptop, words=("bad.yaml", "not valid YAML", "line 1"))
     assert not laptop.data.exists()
 
 
-def _refused(status: int, out: str, err: str, words: tuple[str, ...]) -> None:
-    last = err.strip().splitlines()[-1] if err.strip() else ""
-    assert (status, out) == (2, ""), err
-    assert last.startswith("lectern: "), err
-    assert "Traceback" not in err
-    assert [word for word in words if word not in last] == [], last
+def test_a_model_that_is_not_in_the_process_is_refused_before_the_data_directory_is_made(laptop: Laptop) -> None:
+    laptop.apply("KnowledgeBase", embedding={"model": MODEL, "dimensions": 768})
+
+    _refused(laptop, words=("768 dimensions", "384 dimensions", "spec.embedding.server"))
+    assert not laptop.data.exists()
 
 
-def test_options_that_cannot_work_are_refused(laptop: Laptop) -> None:
-    files, data = ("-f", str(laptop.root / "resources")), ("--data-dir", str(laptop.data))
-    mount = ("--mount", f"files={laptop.documents}")
+def test_a_claim_without_a_mount_is_named_with_the_option(laptop: Laptop) -> None:
+    files = ("-f", str(laptop.root / "resources"))
+
+    _refused(None, "up", *files, words=("IngestionSource/docs", "'files'", "--mount files=DIR"))
+
+
+def test_data_directories_that_cannot_be_used_are_named(laptop: Laptop) -> None:
     plain = laptop.root / "plain"
     plain.write_text("not a directory")
-    cases: list[tuple[tuple[str, ...], tuple[str, ...]]] = [
-        ((*files, *data), ("IngestionSource/docs", "--mount files=DIR")),
-        ((*files, *data, "--mount", "files=/no/such"), ("/no/such is not a directory", "--mount files=DIR")),
-        ((*files, *data, *mount, "--mount", "other=."), ("--mount other", "claims in use: files")),
-        ((*files, *data, "--mount", "files"), ("CLAIM=DIR",)),
-        ((*files, *data, *mount, "--endpoint", "other"), ("--endpoint other", "there is: docs")),
-        ((*data, *mount, "-f", str(laptop.root / "none")), ("none: no such file or directory",)),
-        ((*files, *mount, "--data-dir", str(plain)), ("plain is not a directory", "--data-dir")),
-        ((*files, *mount, "--data-dir", str(plain / "below")), ("below", "--data-dir")),
-        ((*files, *mount, "--data-dir", str(laptop.documents.parent)), ("is not empty", "--data-dir")),
-        ((*files, *data, *mount, "--host", "no.such.host.invalid"), ("--host no.such.host.invalid",)),
-    ]
+    cases = {
+        str(plain): "plain is not a directory",
+        str(plain / "below"): "below is not a directory",
+        str(laptop.root): "is not empty",
+    }
 
-    for arguments, words in cases:
-        done = lectern("up", "--port", "0", *arguments)
-        _refused(done.returncode, done.stdout, done.stderr, words)
+    for path, words in cases.items():
+        _refused(laptop, "--data-dir", path, words=(words, "--data-dir"))
+    assert plain.read_text() == "not a directory"
 
 
 def test_a_port_in_use_is_said_before_anything_is_opened(laptop: Laptop) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        done = lectern("up", *laptop.arguments, "--port", port)
+        _refused(laptop, "--port", port, words=(f"port {port}", "in use", "--port"))
 
-    _refused(done.returncode, done.stdout, done.stderr, (f"port {port}", "in use", "--port"))
     assert not laptop.data.exists()
 
 
@@ -143,9 +71,7 @@ def test_a_directory_of_a_newer_version_is_left_as_it_is(laptop: Laptop) -> None
     marker = laptop.data / "lectern.json"
     marker.write_text('{"format": 99, "created_by": "lectern 9.9"}')
 
-    done = lectern("up", "--port", "0", *laptop.arguments)
-
-    _refused(done.returncode, done.stdout, done.stderr, ("format 99", "lectern 9.9", "--data-dir"))
+    _refused(laptop, words=("format 99", "lectern 9.9", "--data-dir"))
     assert marker.read_text() == '{"format": 99, "created_by": "lectern 9.9"}'
     assert {path.name for path in laptop.data.iterdir()} <= {"lectern.json", "lock"}
 
@@ -154,44 +80,19 @@ def test_refusals_cost_a_running_process_and_its_directory_nothing(laptop: Lapto
     corpus.write_documents(laptop.documents, 3)
     with up(*laptop.arguments) as running:
         running.settled()
-        second = lectern("up", "--port", "0", *laptop.arguments)
+        _refused(laptop, words=("in use", str(running.process.pid), "--data-dir"))
         answer = running.ask(corpus.question(1))
         assert running.stop() == 0
-    _edit(laptop, "KnowledgeBase", lambda body: body["spec"]["embedding"].update(dimensions=768))
-    wrong = lectern("up", "--port", "0", *laptop.arguments)
+    laptop.apply("KnowledgeBase", embedding={"model": MODEL, "dimensions": 768})
+    _refused(laptop, words=("768",))
     laptop.apply("KnowledgeBase")
     with up(*laptop.arguments) as again:
         again.settled()
         embedded = again.metric("lectern_worker_embedded_tokens_total")
         later = again.ask(corpus.question(1))
 
-    _refused(second.returncode, second.stdout, second.stderr, ("in use", str(running.process.pid), "--data-dir"))
-    _refused(wrong.returncode, wrong.stdout, wrong.stderr, ("768",))
     assert embedded == 0
     assert answer["answer"] == later["answer"] != ""
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("- question: x\n  document: [", ("not valid YAML", "line 2")),
-        ("- question: x\n", ("question 0", "refused: true")),
-        ("- question: x\n  document: a\n  answer: y\n", ("question 0.answer",)),
-        ("kind: ConfigMap\ndata: {}\n", ("questions.yaml",)),
-        ("- 3\n", ("question 0",)),
-        ("[]\n", ("no question",)),
-    ],
-)
-def test_questions_that_cannot_be_read_are_refused_before_anything_starts(
-    laptop: Laptop, text: str, words: tuple[str, ...]
-) -> None:
-    questions = laptop.root / "questions.yaml"
-    questions.write_text(text)
-
-    done = lectern("demo", *laptop.arguments[:-2], "--questions", str(questions))
-
-    _refused(done.returncode, done.stdout, done.stderr, (str(questions), *words))
-    assert not laptop.data.exists()
 
 
 def test_ask_and_status_say_how_to_start_when_nothing_runs() -> None:
@@ -199,5 +100,4 @@ def test_ask_and_status_say_how_to_start_when_nothing_runs() -> None:
         url = f"http://127.0.0.1:{closed.getsockname()[1]}"
 
     for arguments in (("ask", "Why?"), ("status",)):
-        done = lectern(*arguments, "--url", url)
-        _refused(done.returncode, done.stdout, done.stderr, (url, "lectern up"))
+        _refused(None, *arguments, "--url", url, words=(url, "lectern up"))

@@ -38,13 +38,13 @@ def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | No
         _check_embedded(kb)
     chosen = _endpoint(manifests, endpoint)
     roots = {name: _root(manifests, name, mounts) for name in manifests.sources}
-    _check_mounts(manifests, mounts)
     connectors = {
         name: wiring.connector_settings(
             source, manifests.knowledge_bases[source.spec.knowledge_base_ref], source_root=str(roots[name])
         )
         for name, source in manifests.sources.items()
     }
+    _check_mounts(manifests, mounts)
     return Plan(
         manifests=manifests,
         knowledge_bases=manifests.knowledge_bases,

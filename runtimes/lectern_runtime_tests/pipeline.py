@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,10 +33,20 @@ from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
 from lectern_runtime.errors import InputTooLong
 from lectern_runtime.ingest.run import run
-from lectern_runtime.ports import BlobStore, EmbedderInfo, Log, SearchRequest, Vectors, VectorStore
+from lectern_runtime.ports import (
+    BlobStore,
+    EmbedderInfo,
+    Log,
+    OutgoingRecord,
+    Record,
+    SearchRequest,
+    Vectors,
+    VectorStore,
+)
 
 DIMENSIONS = 16
 LEVELS = ("public", "internal")
+COLLECTION = names.collection("ns", "kb", 1)
 _TOKEN = re.compile(r"\w{1,6}|[^\w\s]")
 
 
@@ -160,16 +171,17 @@ class Pipeline:
         await worker.ensure()
         await worker.run(asyncio.Event(), until_caught_up=True)
 
-    async def publish(self, *bodies: messages.Put | messages.Deleted) -> None:
-        """Put messages on the documents topic as a connector would."""
+    async def publish(self, *bodies: messages.Put | messages.Deleted) -> list[Record]:
+        """Put messages on the documents topic as a connector would, and return them as they will be read."""
+        found = []
         for number, body in enumerate(bodies):
             envelope = Envelope(id=str(number), source="test", time="2026-11-21T00:00:00Z", data=body)
-            await self.publish_raw(envelope.key, messages.encode(envelope))
+            found.append(await self.publish_raw(envelope.key, messages.encode(envelope)))
+        return found
 
-    async def publish_raw(self, key: str, value: bytes) -> None:
-        from lectern_runtime.ports import OutgoingRecord
-
-        await self.log.publish(names.topic("ns", "kb", Topic.DOCUMENTS), [OutgoingRecord(key, value)])
+    async def publish_raw(self, key: str, value: bytes) -> Record:
+        (place,) = await self.log.publish(names.topic("ns", "kb", Topic.DOCUMENTS), [OutgoingRecord(key, value)])
+        return Record(place, key, value, 0)
 
     async def put(self, uri: str, text: str | bytes, *, media_type: str = "text/markdown", **more: Any) -> messages.Put:
         """A message about bytes that are stored."""
@@ -223,8 +235,6 @@ class Pipeline:
 
 
 def clock() -> float:
-    import time
-
     return time.time()
 
 
@@ -256,5 +266,4 @@ async def pipeline(root: Path, source: Path | None = None) -> AsyncIterator[Pipe
             await log.close()
 
 
-Given = Callable[[], Pipeline]
 INDEXED, DELETED, FAILED = DocumentState.INDEXED, DocumentState.DELETED, DocumentState.FAILED

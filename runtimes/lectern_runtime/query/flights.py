@@ -75,8 +75,9 @@ class Flights(Generic[T]):
                 raise flight.failure
         finally:
             flight.listeners -= 1
-            if not flight.listeners and flight.task is not None and not flight.task.done():
+            if flight.ended or not flight.listeners:
                 self._forget(key, flight)
+            if not flight.listeners and flight.task is not None and not flight.ended:
                 flight.task.cancel()
 
     def __len__(self) -> int:

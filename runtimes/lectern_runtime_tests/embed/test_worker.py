@@ -25,9 +25,11 @@ from lectern_runtime.embed.prepare import Task, title_of
 from lectern_runtime.embed.retry import LONGEST_SECONDS, Retry
 from lectern_runtime.embed.worker import BATCH_BYTES, BATCH_DOCUMENTS, Worker, batches
 from lectern_runtime.errors import LogError, StoreError
-from lectern_runtime.ports import Position, Record, Vectors
+from lectern_runtime.ports import Position, Record, SearchRequest, Vectors
+from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 from lectern_runtime_tests.pipeline import (
+    COLLECTION,
     DELETED,
     FAILED,
     INDEXED,
@@ -135,80 +137,57 @@ async def test_other_readers_get_the_document_and_the_old_ones_lose_it(pipe: Pip
     assert await pipe.content() == {"internal:hr/pay.md": ("salaries",)}
 
 
-class Shuffled:
-    """A log that delivers the documents topic in an order of its own, one record a poll."""
+class Delivering:
+    """A log that delivers given records of the documents topic, one a poll, in an order of the test's own."""
 
-    def __init__(self, log: Any, order: Sequence[int]) -> None:
-        self._log, self._order = log, list(order)
+    def __init__(self, log: Any, records: Sequence[Record]) -> None:
+        self._log, self._waiting = log, list(records)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
     async def subscribe(self, topic: str, *, group: str | None) -> Any:
-        consumer = await self._log.subscribe(topic, group=f"{group}-shuffled")
-        records: list[Record] = []
-        while part := await consumer.poll(max_records=500, timeout_seconds=0):
-            records.extend(part)
-        by_offset = {record.position.offset: record for record in records}
-        waiting = [by_offset[offset] for offset in self._order]
+        consumer = await self._log.subscribe(topic, group=group)
+        return Wrapped(consumer, poll=self._poll, commit=self._commit, lag=self._lag)
 
-        async def poll(*, max_records: int, timeout_seconds: float) -> Sequence[Record]:
-            return [waiting.pop(0)] if waiting else []
+    async def _poll(self, *, max_records: int, timeout_seconds: float) -> Sequence[Record]:
+        await asyncio.sleep(0 if self._waiting else timeout_seconds)
+        return [self._waiting.pop(0) for _ in self._waiting[:1]]
 
-        async def commit(_offsets: Mapping[int, int]) -> None:
-            """The order of commits means nothing here."""
+    async def _commit(self, _offsets: Mapping[int, int]) -> None:
+        """Out of order, a commit means nothing."""
 
-        async def lag() -> int:
-            return len(waiting)
-
-        return Wrapped(consumer, poll=poll, commit=commit, lag=lag)
+    async def _lag(self) -> int:
+        return len(self._waiting)
 
 
-async def test_every_order_of_delivery_ends_with_the_newest_version(pipe: Pipeline, monkeypatch: Any) -> None:
-    from lectern_runtime.adapters import sqlite_log_file
-
-    topic = names.topic("ns", "kb", Topic.DOCUMENTS)
-    texts = {1: f"v1 {LONG}", 2: "v2 short", 4: "v3 final words"}
+async def test_every_order_of_delivery_ends_with_the_newest_version(pipe: Pipeline) -> None:
     orders = list(itertools.permutations(range(4)))
-    offsets: list[int] = []
-    kept: list[Record] = []
+    delivered: list[Record] = []
     for number, order in enumerate(orders):
         uri = f"{number}.md"
-        bodies = [
-            await pipe.put(uri, texts[1]),
-            await pipe.put(uri, texts[2]),
-            Deleted(document=reference(uri)),
-            await pipe.put(uri, texts[4]),
-        ]
-        mine = []
-        for body in bodies:
-            await pipe.publish(body)
-            consumer = await pipe.log.subscribe(topic, group=f"tail-{len(kept)}")
-            while part := await consumer.poll(max_records=500, timeout_seconds=0):
-                last = part[-1]
-            mine.append(last)
-            kept.append(last)
-            await consumer.close()
-        offsets.extend(mine[place].position.offset for place in order)
-    assert sqlite_log_file is not None
-
-    class Everything(Shuffled):
-        async def subscribe(self, topic: str, *, group: str | None) -> Any:
-            by_offset = {record.position.offset: record for record in kept}
-            waiting = [by_offset[offset] for offset in self._order]
-
-            async def poll(*, max_records: int, timeout_seconds: float) -> Sequence[Record]:
-                return [waiting.pop(0)] if waiting else []
-
-            async def nothing(*_arguments: Any) -> int:
-                return len(waiting)
-
-            consumer = await self._log.subscribe(topic, group=group)
-            return Wrapped(consumer, poll=poll, commit=nothing, lag=nothing)
-
-    await pipe.index(log=Everything(pipe.log, offsets))
+        first, second = await pipe.put(uri, f"v1 {LONG}"), await pipe.put(uri, "v2 short")
+        versions = await pipe.publish(
+            first, second, Deleted(document=reference(uri)), await pipe.put(uri, "v3 final words")
+        )
+        delivered.extend(versions[place] for place in order)
+    await pipe.index(log=Delivering(pipe.log, delivered))
     assert await pipe.content() == {f"public:{number}.md": ("v3 final words",) for number in range(len(orders))}
     assert {each.state for each in (await pipe.records()).values()} == {INDEXED}
+
+
+async def test_every_order_of_delivery_ends_with_a_deletion_that_came_last(pipe: Pipeline) -> None:
+    orders = list(itertools.permutations(range(3)))
+    delivered: list[Record] = []
+    for number, order in enumerate(orders):
+        uri = f"{number}.md"
+        versions = await pipe.publish(
+            await pipe.put(uri, f"v1 {LONG}"), await pipe.put(uri, "v2 short"), Deleted(document=reference(uri))
+        )
+        delivered.extend(versions[place] for place in order)
+    await pipe.index(log=Delivering(pipe.log, delivered))
+    assert await pipe.content() == {}
+    assert {each.state for each in (await pipe.records()).values()} == {DELETED}
 
 
 async def test_the_whole_topic_again_changes_nothing_and_embeds_nothing(pipe: Pipeline) -> None:
@@ -246,7 +225,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(pipe: Pipeli
     assert await pipe.content() == {"public:b.md": ("good",), "public:d.md": ("good too",)}
     record = (await pipe.records())["public:a.md"]
     assert (record.state, record.chunks) == (FAILED, 0)
-    assert record.reason.startswith("BinaryContent: it holds zero bytes")
+    assert record.reason.startswith("BinaryContent: it holds control characters")
     assert ("a.md", "failed") in await pipe.events()
     await pipe.publish(await pipe.put("a.md", "good again"))
     await pipe.index()
@@ -436,7 +415,7 @@ async def test_two_workers_of_two_generations_do_not_meet(pipe: Pipeline) -> Non
     await pipe.publish(await pipe.put("a.md", "text"))
     await pipe.index()
     await pipe.index(settings=worker_settings(generation=2, index_identity="other"))
-    described = [await pipe.store.describe(f"ns.kb-g{number}") for number in (1, 2)]
+    described = [await pipe.store.describe(names.collection("ns", "kb", number)) for number in (1, 2)]
     assert [(each.chunks, each.records) for each in described if each is not None] == [(1, 1), (1, 1)]
 
 
@@ -444,10 +423,8 @@ async def test_metadata_and_offsets_reach_the_store(pipe: Pipeline) -> None:
     await pipe.publish(await pipe.put("a.md", "# T\n\n## S\n\nwords here", metadata={"team": "x", "year": 2026}))
     await pipe.index()
     scope = Scope.of_writer(Partition("acme", "public"))
-    from lectern_runtime.ports import SearchRequest
-
-    request = SearchRequest("Sparse", None, pipe.worker()._sparse.query("words"), 5, 5, 60, 1.0)  # type: ignore[union-attr] # on
-    (hit,) = await pipe.store.search("ns.kb-g1", scope, request)
+    request = SearchRequest("Sparse", None, SparseEncoder("en").query("words"), 5, 5, 60, 1.0)
+    (hit,) = await pipe.store.search(COLLECTION, scope, request)
     payload = hit.payload
     assert (payload.metadata, payload.title, payload.section) == ({"team": "x", "year": 2026}, "T", "T")
     assert (payload.text, payload.start, payload.end) == ("# T\n\n## S\n\nwords here", 0, 21)
@@ -508,8 +485,5 @@ def test_titles(given_title: str, parsed_title: str, uri: str, title: str) -> No
 def test_a_worker_says_which_topic_group_and_collection_are_its_own(tmp_path: Path) -> None:
     nothing: Any = None
     worker = Worker(worker_settings(), log=nothing, blobs=nothing, store=nothing, embedder=nothing)
-    assert (worker.topic, worker.group, worker.collection) == (
-        "lectern.ns.kb.documents",
-        "lectern.ns.kb.g1",
-        "ns.kb-g1",
-    )
+    assert worker.topic == names.topic("ns", "kb", Topic.DOCUMENTS)
+    assert (worker.group, worker.collection) == (names.consumer_group("ns", "kb", 1), COLLECTION)

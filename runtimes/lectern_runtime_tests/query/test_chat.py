@@ -86,7 +86,10 @@ async def test_the_last_message_is_the_question_and_parts_are_joined(world: Worl
         {"role": "system", "content": "Be brief."},
         {"role": "user", "content": "What is the capital of Australia?"},
         {"role": "assistant", "content": REFUSAL},
-        {"role": "user", "content": [{"type": "text", "text": "When is a refund paid"}, {"type": "text", "text": "to the card?"}]},
+        {
+            "role": "user",
+            "content": [{"type": "text", "text": "When is a refund paid"}, {"type": "text", "text": "to the card?"}],
+        },
     ]
     sampling = {"temperature": 0.2, "top_p": 1, "seed": 3, "stop": ["x"], "user": "u", "n": 1, "max_tokens": 64}
     async with calling(world.app()) as client:

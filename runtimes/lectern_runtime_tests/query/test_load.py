@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -52,12 +53,15 @@ async def test_identical_questions_at_once_are_one_run(world: World) -> None:
 
 
 async def test_equal_questions_with_other_filters_or_sizes_are_runs_of_their_own(world: World) -> None:
-    bodies = [{}, {"top_k": 1}, {"filters": {"product": "shop"}}, {"filters": {"product": ["shop"]}}]
+    bodies: list[dict[str, Any]] = [
+        {},
+        {"top_k": 1},
+        {"filters": {"product": "shop"}},
+        {"filters": {"product": ["shop"]}},
+    ]
     world.embedder.gate.clear()
     async with calling(world.app()) as client:
-        asking = [
-            asyncio.create_task(client.post("/v1/query", json={"question": QUESTION, **body})) for body in bodies
-        ]
+        asking = [asyncio.create_task(client.post("/v1/query", json={"question": QUESTION, **body})) for body in bodies]
         await asyncio.sleep(0.05)
         world.embedder.gate.set()
         await asyncio.gather(*asking)

@@ -109,9 +109,7 @@ async def test_json_that_no_question_can_be_is_refused(world: World, content: by
 
 async def test_a_form_post_from_another_site_is_no_question(world: World) -> None:
     async with calling(world.app()) as client:
-        response = await client.post(
-            "/v1/query", content=b'{"question": "q"}', headers={"content-type": "text/plain"}
-        )
+        response = await client.post("/v1/query", content=b'{"question": "q"}', headers={"content-type": "text/plain"})
     assert (response.status_code, response.json()["code"]) == (422, "body_invalid")
     assert world.embedder.calls == []
 

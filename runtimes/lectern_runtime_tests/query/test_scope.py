@@ -157,9 +157,7 @@ async def test_credentials_that_nobody_verifies_are_refused_not_ignored(
 
 
 @pytest.mark.parametrize("value", ["Bearer anonymous", "bearer Anonymous", " "])
-async def test_a_client_that_cannot_leave_the_header_out_may_say_that_it_is_anonymous(
-    world: World, value: str
-) -> None:
+async def test_a_client_that_cannot_leave_the_header_out_may_say_that_it_is_anonymous(world: World, value: str) -> None:
     async with calling(world.app()) as client:
         response = await client.post("/v1/query", json={"question": QUESTION}, headers={"Authorization": value})
     assert response.status_code == 200

@@ -77,7 +77,9 @@ async def test_pieces_come_in_order_and_the_answer_last(world: World) -> None:
 
 async def test_a_refusal_is_a_stream_of_one_event(world: World) -> None:
     async with calling(world.app()) as client:
-        response = await client.post("/v1/query", json={"question": "What is the capital of Australia?", "stream": True})
+        response = await client.post(
+            "/v1/query", json={"question": "What is the capital of Australia?", "stream": True}
+        )
     ((name, answer),) = events_of(response.text)
     assert (name, answer["refused"], answer["answer"]) == ("answer", True, REFUSAL)
 
