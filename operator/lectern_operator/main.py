@@ -89,7 +89,7 @@ def images(environment: Mapping[str, str]) -> Images:
         worker=environment.get("LECTERN_IMAGE_WORKER", "lectern-worker"),
         connector=environment.get("LECTERN_IMAGE_CONNECTOR", "lectern-ingest"),
         query=environment.get("LECTERN_IMAGE_QUERY", "lectern-query"),
-        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", "huggingface/text-embeddings-inference"),
+        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", "ghcr.io/huggingface/text-embeddings-inference"),
     )
 
 

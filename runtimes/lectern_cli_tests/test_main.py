@@ -103,20 +103,11 @@ RESOURCES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize(("spoil", "words"), RESOURCES.values(), ids=RESOURCES.keys())
-@pytest.mark.parametrize("command", ["up", "demo"])
-def test_resources_that_cannot_work_are_refused(
-    laptop: Laptop, command: str, spoil: Spoil, words: tuple[str, ...]
-) -> None:
+def test_resources_that_cannot_work_are_refused(laptop: Laptop, spoil: Spoil, words: tuple[str, ...]) -> None:
     spoil(laptop)
-    laptop.write("questions.txt", "- {question: Why?, refused: true}")
-    more = ["--questions", str(laptop.root / "resources" / "questions.txt")] if command == "demo" else ["--port", "0"]
 
-    if command == "demo":  # it has a standard output of its own
-        status, _, err = run(command, *laptop.arguments, *more)
-        assert status == 2
-        assert [word for word in words if word not in err] == [], err
-    else:
-        refused([command, *laptop.arguments, *more], words)
+    refused(["up", *laptop.arguments, "--port", "0"], words)
+
     assert not laptop.data.exists()
 
 
@@ -160,7 +151,7 @@ def test_options_that_cannot_work_are_refused(
 
 def test_a_base_without_sources_is_not_wrong(laptop: Laptop) -> None:
     (laptop.root / "resources" / "IngestionSource-docs.json").unlink()
-    laptop.write("questions.txt", "- {question: Why is the sky blue?, refused: true}")
+    laptop.write("questions.txt", "- {question: 'Why is the sky blue?', refused: true}")
     questions = str(laptop.root / "resources" / "questions.txt")
 
     status, out, _ = run(
@@ -172,7 +163,7 @@ def test_a_base_without_sources_is_not_wrong(laptop: Laptop) -> None:
 
 
 def test_a_demo_with_a_wrong_answer_ends_with_status_1(laptop: Laptop) -> None:
-    laptop.write("questions.txt", "- {question: Why is the sky blue?, document: sky.md}")
+    laptop.write("questions.txt", "- {question: 'Why is the sky blue?', document: sky.md}")
     (laptop.root / "documents" / "tides.md").write_text("# Tides\n\nThe moon pulls the water.\n")
 
     status, out, _ = run("demo", *laptop.arguments, "--questions", str(laptop.root / "resources" / "questions.txt"))

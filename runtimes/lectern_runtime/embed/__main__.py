@@ -24,6 +24,7 @@ from lectern_contract.settings import WorkerSettings
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.embed.worker import Worker
+from lectern_runtime.telemetry import health
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
@@ -35,11 +36,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="lectern_runtime.embed", description="Fill one index generation.")
     parser.add_argument("--settings", type=Path, default=Path(names.SETTINGS_FILE))
     parser.add_argument("--data-dir", type=Path, default=None, help="where the embedded log, blobs and store lie")
+    parser.add_argument("--port", type=int, default=names.RUNTIME_PORT, help="of probes, metrics and /configz")
     parser.add_argument("--once", action="store_true", help="end when everything in the topic is done")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(_work(_load(options.settings), options.data_dir, once=options.once))
+        asyncio.run(_work(_load(options.settings), options.data_dir, options.port, once=options.once))
     except LecternError as error:
         logger.error("%s", error)
         return EXIT_FAILED if isinstance(error, DependencyError) else EXIT_CONFIGURATION
@@ -56,11 +58,19 @@ def _load(path: Path) -> WorkerSettings:
     return loaded
 
 
-async def _work(loaded: WorkerSettings, data_dir: Path | None, *, once: bool) -> None:
-    stop = asyncio.Event()
+async def _work(loaded: WorkerSettings, data_dir: Path | None, port: int, *, once: bool) -> None:
+    stop, ready, registry = asyncio.Event(), asyncio.Event(), CollectorRegistry()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
     async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(
+            health.serving(
+                ("0.0.0.0", port),  # noqa: S104 probes come from the node
+                registry=registry,
+                configuration=_configuration(loaded),
+                ready=ready.is_set,
+            )
+        )
         data = None
         if data_dir is not None:
             data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
@@ -72,10 +82,23 @@ async def _work(loaded: WorkerSettings, data_dir: Path | None, *, once: bool) ->
         stack.push_async_callback(store.close)
         embedder = compose.open_embedder(loaded.embedder)
         stack.push_async_callback(embedder.close)
-        metrics = WorkerMetrics(CollectorRegistry())
+        metrics = WorkerMetrics(registry)
         worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, metrics=metrics)
         await worker.ensure()
+        ready.set()
         await worker.run(stop, until_caught_up=once)
+
+
+def _configuration(loaded: WorkerSettings) -> dict[str, str]:
+    """What `/configz` tells: which settings this process really loaded."""
+    return {
+        "runtime": loaded.runtime,
+        "namespace": loaded.namespace,
+        "name": loaded.knowledge_base,
+        "config_hash": settings.config_hash(loaded),
+        "settings_version": str(loaded.schema_version),
+        "version": version("lectern"),
+    }
 
 
 if __name__ == "__main__":

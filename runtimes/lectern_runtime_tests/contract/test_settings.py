@@ -34,7 +34,7 @@ def endpoint(**spec: Any) -> RagEndpoint:
     return parse_as(RagEndpoint, document("RagEndpoint", {"knowledgeBaseRefs": ["docs"], **spec}))
 
 
-ALL = [
+ALL: list[settings.AnySettings] = [
     wiring.worker_settings(knowledge_base(), generation=1),
     wiring.connector_settings(source(), knowledge_base()),
     wiring.query_settings(endpoint(), {"docs": knowledge_base()}),

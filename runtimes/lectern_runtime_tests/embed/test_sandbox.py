@@ -17,7 +17,8 @@ from lectern_runtime.embed import sandbox
 from lectern_runtime.embed.sandbox import Limits, ParserSandbox
 
 MARKDOWN = "text/markdown"
-BOMB = b"> " * 2_000_000 + b"x"
+HTML = "text/html"
+BOMB = b"<li><ul>" * 500_000 + b"x"
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ async def test_a_document_that_takes_too_long_is_given_up_and_the_next_one_is_pa
     async with ParserSandbox(Limits(seconds=0.5, document_bytes=8 << 20)) as parser:
         await parser.parse(b"warm", MARKDOWN)
         pid = parser.pid
-        assert await reason(parser, BOMB) == "TimedOut"
+        assert await reason(parser, BOMB, HTML) == "TimedOut"
         assert pid is not None
         assert not alive(pid)
         assert (await parser.parse(b"next", MARKDOWN)).text == "next"
@@ -88,7 +89,7 @@ async def test_a_process_that_dies_is_replaced(parser: ParserSandbox) -> None:
 
 async def test_a_cancelled_call_leaves_nothing_behind_for_the_next(parser: ParserSandbox) -> None:
     await parser.parse(b"warm", MARKDOWN)
-    call = asyncio.ensure_future(parser.parse(BOMB, MARKDOWN))
+    call = asyncio.ensure_future(parser.parse(BOMB, HTML))
     await asyncio.sleep(0.05)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -17,8 +17,8 @@ from lectern_contract.messages import Deleted, Put
 from lectern_contract.names import Topic
 from lectern_contract.settings import PartitionRuleSettings
 from lectern_runtime.errors import LogError
-from lectern_runtime.ingest import examine
 from lectern_runtime.ingest import run as running
+from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_SUCCEEDED, exit_status
 from lectern_runtime.ports import BlobStore, OutgoingRecord, Position
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
@@ -72,14 +72,13 @@ async def test_an_unchanged_document_is_not_even_read(pipe: Pipeline) -> None:
     write(pipe, a="one")
     await pipe.sync()
     read = []
-    source = running.connectors.open_connector(connector_settings(pipe.source), lambda: clock() + 3600)
-    fetch = source.fetch
 
-    async def noted(uri: str) -> bytes:
-        read.append(uri)
-        return await fetch(uri)
+    class Noted(PersistentVolume):
+        async def fetch(self, uri: str) -> bytes:
+            read.append(uri)
+            return await super().fetch(uri)
 
-    source.fetch = noted  # type: ignore[method-assign] # observed on purpose
+    source = Noted(pipe.source, max_bytes=1000, clock=lambda: clock() + 3600)
     await running.run(connector_settings(pipe.source), log=pipe.log, blobs=pipe.blobs, source=source)
     assert read == []
     (pipe.source / "a.md").write_text("six")
@@ -366,4 +365,3 @@ async def test_progress_and_metrics_say_what_the_report_says(pipe: Pipeline) -> 
     labels = {"source": "files", "result": "published"}
     assert seen[-1] == report.published == registry.get_sample_value("lectern_connector_documents_total", labels) == 2
     assert registry.get_sample_value("lectern_connector_read_bytes_total", {"source": "files"}) == 6
-    assert examine.no_failpoint("x") is None
