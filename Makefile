@@ -67,6 +67,7 @@ secrets: setup ## no key, token or password in the tree
 
 generated: setup ## generated files are what the models say
 	@$(PY) -m lectern_operator.generate --check
+	@$(PY) -m tools.openapi --check
 
 size: setup ## file and function sizes against their targets (a report, never a failure)
 	@$(PY) -m tools.size_report
@@ -90,6 +91,7 @@ fmt: setup ## format, and fix what ruff can fix
 
 generate: setup ## write the generated files (crds/, reference)
 	@$(PY) -m lectern_operator.generate $(ARGS)
+	@$(PY) -m tools.openapi $(ARGS)
 
 lock: .tools/.installed ## write requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@sh tools/lock.sh

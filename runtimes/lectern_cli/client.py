@@ -39,8 +39,11 @@ class Client:
 
     async def resources(self) -> list[dict[str, Any]]:
         """The resources with their status; only an embedded Lectern serves them."""
-        items = (await self._call("GET", "/resources"))["items"]
-        assert isinstance(items, list)
+        items = (await self._call("GET", "/resources")).get("items")
+        if not isinstance(items, list):
+            raise DependencyError(
+                f"{self.url} is not an embedded Lectern: /resources has no items; check --url", dependency=self.url
+            )
         return items
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -67,5 +70,8 @@ class Client:
             raise RequestRefused(
                 f"{self.url} refused the request: {detail}", status=response.status_code, code=str(body.get("code", ""))
             )
-        assert isinstance(body, dict)
+        if not isinstance(body, dict):
+            raise DependencyError(
+                f"{self.url} is not a Lectern: {path} did not return an object; check --url", dependency=self.url
+            )
         return body

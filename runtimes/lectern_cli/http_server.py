@@ -84,7 +84,10 @@ class _Server(uvicorn.Server):
         self.ready = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
+        try:
+            await super().startup(sockets=sockets)
+        except SystemExit:  # its way to say that the app did not start; this program has more to close than it knows
+            self.should_exit = True
         if self.started:
             self.ready.set()
 

@@ -56,7 +56,7 @@ class Retrieval(SpecModel):
         str, StringConstraints(pattern=r"^(0\.[0-9]{0,2}[1-9]|[1-9](\.[0-9]{1,3})?|10)$", max_length=5)
     ] = Field(default="1.5", description="Weight of the term search against 1 for the vector search, in Hybrid mode.")
     min_score: Unit = Field(
-        default="0.4",
+        default="0.3",
         description="Lowest support, from 0 to 1, that the best passage must give; below it the question is refused.",
     )
     context_token_budget: int = Field(

@@ -7,7 +7,7 @@ rows or code blocks that speak most about the question and yields them in readin
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
 from lectern_runtime import sentences
@@ -69,10 +69,9 @@ class ExtractiveGenerator:
         """Every unit that could answer, best first."""
         asked = self._terms.distinct(question)
         read = [
-            (passage, position, unit, self._terms.distinct(unit.plain))
+            (passage, position, unit, above, self._terms.distinct(unit.plain))
             for passage in passages
-            for position, unit in enumerate(units[passage.number])
-            if unit.kind != "heading"
+            for position, unit, above in _answering(units[passage.number])
         ]
         rarity = {
             word: math.log(1 + (len(read) - held + 0.5) / (held + 0.5))
@@ -84,8 +83,8 @@ class ExtractiveGenerator:
             return []
         headings: dict[tuple[str, str], frozenset[str]] = {}
         scored = []
-        for passage, position, unit, spoken in read:
-            key = (passage.title, unit.heading)
+        for passage, position, unit, heading, spoken in read:
+            key = (passage.title, heading)
             above = headings.get(key) or headings.setdefault(key, self._terms.distinct(" ".join(key)))
             said = sum(rarity[word] for word in asked & spoken) / total
             titled = sum(rarity[word] for word in (asked & above) - spoken) / total
@@ -93,6 +92,18 @@ class ExtractiveGenerator:
                 score = said + HEADING_WEIGHT * titled + RANK_WEIGHT / passage.number
                 scored.append(_Candidate(passage, position, unit, score))
         return sorted(scored, key=lambda each: (-each.score, each.place))
+
+
+def _answering(units: Sequence[Unit]) -> Iterator[tuple[int, Unit, str]]:
+    """Units that can answer, with their place and what stands above them: a heading, or a question of the text."""
+    above, under = "", ""
+    for position, unit in enumerate(units):
+        if unit.heading != under:
+            above = under = unit.heading
+        if unit.plain.endswith("?"):
+            above = unit.plain
+        elif unit.kind != "heading":
+            yield position, unit, above or unit.heading
 
 
 def _picked(

@@ -10,8 +10,10 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import signal
+import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import uvicorn
 from prometheus_client import CollectorRegistry
 
 from lectern_contract import names, settings
-from lectern_contract.errors import DependencyError, LecternError, SettingsInvalid
+from lectern_contract.errors import ConfigurationError, DependencyError, LecternError, SettingsInvalid
 from lectern_contract.settings import QuerySettings, config_hash
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
@@ -68,17 +70,42 @@ def load(path: Path) -> QuerySettings:
 
 async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, port: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
+        server = stack.enter_context(listening(host, port))
         app = create_app(loaded, await _open(loaded, data_dir, stack))
         config = uvicorn.Config(
             app,
-            host=host,
-            port=port,
             access_log=False,
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
-        await uvicorn.Server(config).serve()
+        await _Server(config).serve(sockets=[server])
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A bound socket; raises `ConfigurationError` when the port is taken or not allowed."""
+    # asyncio turns Nagle's algorithm off only where the protocol is named: without it an answer waits 40 ms
+    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        server.bind((host, port))
+    except OSError as error:
+        server.close()
+        raise ConfigurationError(
+            f"port {port} of {host} cannot be used: {error.strerror}; stop what listens there or choose another --port"
+        ) from error
+    return server
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn that ends at a signal and leaves it at that: raised again, it would end us before adapters close."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self.handle_exit, each, None)
+        yield
 
 
 async def _open(loaded: QuerySettings, data_dir: Path | None, stack: contextlib.AsyncExitStack) -> Services:

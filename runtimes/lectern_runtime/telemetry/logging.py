@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 # Every attribute that a record has by itself; whatever else it has came from `extra`.
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 _MOST_FRAMES = 12
 
 

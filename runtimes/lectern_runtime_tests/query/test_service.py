@@ -8,14 +8,18 @@ import io
 import json
 import logging
 import re
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from lectern_contract import settings as contract
 from lectern_contract.errors import ConfigurationError, SettingsInvalid
+from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.query import __main__ as program
 from lectern_runtime.query.app import create_app, openapi_document
@@ -239,6 +243,50 @@ def test_a_fault_of_the_configuration_is_exit_status_2(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "data directory" in json.loads(done.stderr.splitlines()[-1])["message"]
+
+
+@pytest.mark.slow
+def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(tmp_path: Path) -> None:
+    embedder = contract.EmbedderSettings(
+        model="sentence-transformers/all-MiniLM-L6-v2",
+        revision="main",
+        dimensions=384,
+        max_input_tokens=256,
+        query_prefix="",
+        document_prefix="",
+        source=contract.InProcessModel(),
+    )
+    path, data = tmp_path / "settings.json", tmp_path / "data"
+    settings = query_settings(knowledge_bases=(knowledge_base(embedder=embedder),), exact_cache_ttl_seconds=60)
+    path.write_text(contract.canonical(settings))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 cannot be used"):
+            program.listening("127.0.0.1", port)
+    arguments = ["--settings", str(path), "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "lectern_runtime.query", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
+        try:
+            loaded = until_it_answers(f"http://127.0.0.1:{port}/configz")
+        finally:
+            running.terminate()
+        _, errors = running.communicate(timeout=20)
+    assert running.returncode == 0
+    assert (loaded["config_hash"], loaded["answer_cache"]) == (contract.config_hash(settings), True)
+    assert [json.loads(line)["level"] for line in errors.splitlines()].count("ERROR") == 0
+    with DataDirectory.open(data, created_by="test"):
+        pass  # it was given free
+
+
+def until_it_answers(url: str) -> dict[str, object]:
+    for _ in range(200):
+        try:
+            body: dict[str, object] = httpx.get(url).json()
+        except httpx.ConnectError:
+            time.sleep(0.1)
+        else:
+            return body
+    raise AssertionError(f"nothing answers at {url}")
 
 
 def test_two_apps_do_not_share_anything(world: World) -> None:

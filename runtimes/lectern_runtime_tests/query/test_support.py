@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from lectern_contract import ids
 from lectern_contract.payload import ChunkPayload
+from lectern_contract.resources.rag_endpoint import Retrieval
 from lectern_runtime.ports import Hit, Scores
 from lectern_runtime.query import support
 from lectern_runtime.query.support import DENSE, HYBRID, SPARSE, Evidence
@@ -123,4 +124,4 @@ def test_each_kind_of_search_has_its_own_coefficients(evidence: Evidence, coeffi
     ],
 )
 def test_typical_evidence_is_judged_as_measured(evidence: Evidence, *, answers: bool) -> None:
-    assert (support.support(evidence) >= 0.4) is answers
+    assert (support.support(evidence) >= float(Retrieval().min_score)) is answers

@@ -192,6 +192,12 @@ async def test_no_shared_word_gives_no_answer(passage: str) -> None:
     assert await answer("the of and", GUIDE) == []
 
 
+async def test_a_question_in_the_text_leads_to_its_answer_and_is_none_itself() -> None:
+    text = "Does it need a GPU? No, the model runs on the CPU. May it be sold? Yes, under its licence."
+    pieces = await answer("Does it need a GPU?", text)
+    assert "".join(piece.text for piece in pieces) == "No, the model runs on the CPU. [1]"
+
+
 async def test_neighbours_are_one_piece_and_order_is_reading_order() -> None:
     text = "Refunds take five days. Cards are refunded first. The sky is blue today. Refunds for cards need a receipt."
     pieces = await answer("card refunds", text)

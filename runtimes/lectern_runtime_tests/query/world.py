@@ -274,7 +274,7 @@ def query_settings(**changes: Any) -> contract.QuerySettings:
         "top_k": 5,
         "rrf_k": 2,
         "sparse_weight": 1.5,
-        "min_score": 0.4,
+        "min_score": 0.3,
         "context_token_budget": 2048,
     }
     retrieval.update({name: changes.pop(name) for name in list(changes) if name in retrieval})
