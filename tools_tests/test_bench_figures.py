@@ -50,6 +50,11 @@ def test_a_start_is_the_median_and_its_ratio_is_to_the_bare_process() -> None:
     }
 
 
+def test_a_burst_of_the_neighbours_spoils_one_block_and_not_the_percentile() -> None:
+    quiet = [20.0] * 100
+    assert query_latency.block_percentiles([*quiet[:90], *[500.0] * 10]) == [20.0, 20.0, 20.0, 20.0, 500.0]
+
+
 def test_the_floor_of_a_query_is_echo_and_bare_search_of_the_same_question() -> None:
     seen = Latencies(lectern=[20.0] * 20, echo=[1.0, 3.0] * 10, bare=[9.0, 7.0] * 10, refused=2, cpu_seconds=0.5)
     goals = Queries(seen, chunks=9, peak_serving=1 << 20, peak_ingesting=300 << 20, pages=3).goals(seed=1)

@@ -57,6 +57,9 @@ class Options:
     log_level: str
 
 
+TEI_IMAGE = "ghcr.io/huggingface/text-embeddings-inference"
+
+
 def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
     """Read the options; raises `ConfigurationError` for an environment that makes no sense."""
     parser = argparse.ArgumentParser(prog="lectern-operator", description="Runs Lectern's resources on a cluster.")
@@ -89,7 +92,7 @@ def images(environment: Mapping[str, str]) -> Images:
         worker=environment.get("LECTERN_IMAGE_WORKER", "lectern-worker"),
         connector=environment.get("LECTERN_IMAGE_CONNECTOR", "lectern-ingest"),
         query=environment.get("LECTERN_IMAGE_QUERY", "lectern-query"),
-        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", "ghcr.io/huggingface/text-embeddings-inference"),
+        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", TEI_IMAGE),
     )
 
 

@@ -19,15 +19,15 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from lectern_contract import names, settings
-from lectern_contract.errors import DependencyError, LecternError, SettingsInvalid
+from lectern_contract.errors import LecternError
 from lectern_contract.settings import WorkerSettings
+from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.telemetry import health
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
-EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 logger = logging.getLogger("lectern.worker")
 
 
@@ -41,21 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        asyncio.run(_work(_load(options.settings), options.data_dir, options.port, once=options.once))
+        loaded = programs.load_settings(options.settings, WorkerSettings)
+        asyncio.run(_work(loaded, options.data_dir, options.port, once=options.once))
     except LecternError as error:
         logger.error("%s", error)
-        return EXIT_FAILED if isinstance(error, DependencyError) else EXIT_CONFIGURATION
-    return EXIT_STOPPED
-
-
-def _load(path: Path) -> WorkerSettings:
-    try:
-        loaded = settings.load(path.read_bytes())
-    except OSError as error:
-        raise SettingsInvalid(f"{path}: {error.strerror}; name the settings file with --settings") from error
-    if not isinstance(loaded, WorkerSettings):
-        raise SettingsInvalid(f"{path} holds the settings of a {loaded.runtime}; this program is the worker")
-    return loaded
+        return programs.exit_status(error)
+    return programs.EXIT_STOPPED
 
 
 async def _work(loaded: WorkerSettings, data_dir: Path | None, port: int, *, once: bool) -> None:

@@ -18,6 +18,7 @@ from lectern_contract.errors import ConfigurationError, DependencyError, Documen
 from lectern_contract.messages import Deleted, DocumentMessage, Put
 from lectern_contract.payload import DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
+from lectern_contract.settings import ParsingSettings
 from lectern_runtime.embed.chunk import ChunkRules, ChunkText, chunk
 from lectern_runtime.embed.parsed import MAX_TITLE, ParsedDocument
 from lectern_runtime.embed.retry import Retry
@@ -79,6 +80,7 @@ class Preparer:
 
     collection: str
     rules: ChunkRules
+    parsing: ParsingSettings
     blobs: BlobStore
     store: VectorStore
     embedder: Embedder
@@ -112,6 +114,7 @@ class Preparer:
             return Plan(task, before, fault=unexpected("prepare", error))
 
     async def _chunked(self, task: Task, put: Put, before: DocumentRecord | None) -> Plan:
+        self._check(put)
         self.failpoint("fetch")
         with self.metrics.stage("fetch"):
             data = await self.retry.call(lambda: self.blobs.get(put.sha256))
@@ -130,6 +133,23 @@ class Preparer:
             )
         digests = tuple(ids.text_digest(each.embedded) for each in chunks)
         return Plan(task, before, title=title, chunks=tuple(chunks), digests=digests, known=known)
+
+    def _check(self, put: Put) -> None:
+        """Refuse what the settings of today leave out, before its bytes are fetched: the message may be an old one."""
+        family = put.media_type.partition("/")[0] + "/*"
+        if put.media_type not in self.parsing.media_types and family not in self.parsing.media_types:
+            raise DocumentError(
+                f"{put.media_type} is not in spec.parsing.mediaTypes; add it there, or exclude the document",
+                stage="fetch",
+                reason="MediaTypeNotAccepted",
+            )
+        if put.size > self.parsing.max_document_bytes:
+            raise DocumentError(
+                f"it has {put.size} bytes, the limit is {self.parsing.max_document_bytes}; "
+                "raise spec.parsing.maxDocumentBytes or exclude it",
+                stage="fetch",
+                reason="TooLarge",
+            )
 
 
 def title_of(put: Put, parsed: ParsedDocument) -> str:

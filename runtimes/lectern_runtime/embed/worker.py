@@ -147,6 +147,7 @@ class Worker:
                 preparer=Preparer(
                     self.collection,
                     self._rules(info.max_input_tokens),
+                    self._settings.parsing,
                     self._blobs,
                     self._store,
                     self._embedder,

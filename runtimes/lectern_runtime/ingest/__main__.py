@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from lectern_contract import names, reports, settings
-from lectern_contract.errors import LecternError, SettingsInvalid
+from lectern_contract import names, reports
+from lectern_contract.errors import LecternError
 from lectern_contract.reports import RunReport
 from lectern_contract.settings import ConnectorSettings
+from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, exit_status
@@ -36,22 +37,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        report = asyncio.run(_run(_load(options.settings), options.data_dir))
+        report = asyncio.run(_run(programs.load_settings(options.settings, ConnectorSettings), options.data_dir))
     except LecternError as error:
         logger.error("%s", error)
         return EXIT_CONFIGURATION
     _tell(report)
     return exit_status(report)
-
-
-def _load(path: Path) -> ConnectorSettings:
-    try:
-        loaded = settings.load(path.read_bytes())
-    except OSError as error:
-        raise SettingsInvalid(f"{path}: {error.strerror}; name the settings file with --settings") from error
-    if not isinstance(loaded, ConnectorSettings):
-        raise SettingsInvalid(f"{path} holds the settings of a {loaded.runtime}; this program is the connector")
-    return loaded
 
 
 async def _run(loaded: ConnectorSettings, data_dir: Path | None) -> RunReport:

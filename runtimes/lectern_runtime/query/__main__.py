@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -20,9 +19,10 @@ from pathlib import Path
 import uvicorn
 from prometheus_client import CollectorRegistry
 
-from lectern_contract import names, settings
-from lectern_contract.errors import ConfigurationError, DependencyError, LecternError, SettingsInvalid
+from lectern_contract import names
+from lectern_contract.errors import LecternError
 from lectern_contract.settings import QuerySettings, config_hash
+from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
@@ -32,7 +32,6 @@ from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
 from lectern_runtime.telemetry.logging import configure
 
-EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 DRAIN_SECONDS = 25  # below Kubernetes' 30 seconds between SIGTERM and SIGKILL
 logger = logging.getLogger("lectern.query")
 
@@ -48,29 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     configure("INFO")
     try:
-        loaded = load(options.settings)
+        loaded = programs.load_settings(options.settings, QuerySettings)
         configure(loaded.log_level)
         asyncio.run(_serve(loaded, options.data_dir, host=options.host, port=options.port))
     except LecternError as error:
         logger.error("%s", error)
-        return EXIT_FAILED if isinstance(error, DependencyError) else EXIT_CONFIGURATION
-    return EXIT_STOPPED
-
-
-def load(path: Path) -> QuerySettings:
-    """The settings in the file; raises `SettingsInvalid`."""
-    try:
-        loaded = settings.load(path.read_bytes())
-    except OSError as error:
-        raise SettingsInvalid(f"{path}: {error.strerror}; name the settings file with --settings") from error
-    if not isinstance(loaded, QuerySettings):
-        raise SettingsInvalid(f"{path} holds the settings of a {loaded.runtime}; this program is the query runtime")
-    return loaded
+        return programs.exit_status(error)
+    return programs.EXIT_STOPPED
 
 
 async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, port: int) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        server = stack.enter_context(listening(host, port))
+        server = stack.enter_context(programs.listening(host, port))
         app = create_app(loaded, await _open(loaded, data_dir, stack))
         config = uvicorn.Config(
             app,
@@ -80,21 +68,6 @@ async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, por
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
         await _Server(config).serve(sockets=[server])
-
-
-def listening(host: str, port: int) -> socket.socket:
-    """A bound socket; raises `ConfigurationError` when the port is taken or not allowed."""
-    # asyncio turns Nagle's algorithm off only where the protocol is named: without it an answer waits 40 ms
-    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        server.bind((host, port))
-    except OSError as error:
-        server.close()
-        raise ConfigurationError(
-            f"port {port} of {host} cannot be used: {error.strerror}; stop what listens there or choose another --port"
-        ) from error
-    return server
 
 
 class _Server(uvicorn.Server):

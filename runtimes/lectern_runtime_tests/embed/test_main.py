@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from lectern_contract import settings, wiring
+from lectern_runtime import programs
 from lectern_runtime.embed import __main__ as program
 from lectern_runtime_tests.contract.test_settings import REMOTE, endpoint, knowledge_base
 
@@ -23,7 +24,7 @@ def written(directory: Path, content: settings.AnySettings) -> str:
     ("content", "words"),
     [
         (wiring.worker_settings(knowledge_base(**REMOTE), generation=1), "spec.messaging (Kafka)"),
-        (wiring.query_settings(endpoint(), {"docs": knowledge_base()}), "this program is the worker"),
+        (wiring.query_settings(endpoint(), {"docs": knowledge_base()}), "this program is the worker runtime"),
         (wiring.worker_settings(knowledge_base(), generation=1), "has no data directory"),
     ],
 )
@@ -32,12 +33,12 @@ def test_what_cannot_be_served_ends_with_status_2_and_a_sentence(
 ) -> None:
     status = program.main(["--settings", written(tmp_path, content), "--port", "0"])
 
-    assert status == program.EXIT_CONFIGURATION
+    assert status == programs.EXIT_CONFIGURATION
     assert words in caplog.text
 
 
 def test_a_settings_file_that_is_not_there_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert program.main(["--settings", str(tmp_path / "none.json")]) == program.EXIT_CONFIGURATION
+    assert program.main(["--settings", str(tmp_path / "none.json")]) == programs.EXIT_CONFIGURATION
     assert "name the settings file with --settings" in caplog.text
 
 
@@ -53,4 +54,4 @@ def test_an_empty_topic_is_done_at_once(tmp_path: Path) -> None:
         "--once",
     ]
 
-    assert program.main(arguments) == program.EXIT_STOPPED
+    assert program.main(arguments) == programs.EXIT_STOPPED

@@ -100,12 +100,14 @@ def test_the_worker_indexes_what_the_connector_said_and_ends_when_asked(
     (source / "a.md").write_text("some text")
     data = ["--data-dir", str(tmp_path / "data")]
     assert connector.main(["--settings", write(tmp_path / "c.json", connector_settings(source)), *data]) == 0
-    assert worker.main(["--settings", write(tmp_path / "w.json", worker_settings()), *data, "--once"]) == 0
+    assert (
+        worker.main(["--settings", write(tmp_path / "w.json", worker_settings()), *data, "--once", "--port", "0"]) == 0
+    )
     asyncio.run(_index_through_programs(tmp_path))
 
 
 def test_a_model_that_is_not_the_one_in_process_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     other = worker_settings(embedder=embedder().model_copy(update={"dimensions": 768}))
     file = write(tmp_path / "w.json", other)
-    assert worker.main(["--settings", file, "--data-dir", str(tmp_path / "data")]) == 2
+    assert worker.main(["--settings", file, "--data-dir", str(tmp_path / "data"), "--port", "0"]) == 2
     assert "asks for sentence-transformers/all-MiniLM-L6-v2 with 768 dimensions" in caplog.text

@@ -213,6 +213,7 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(pipe: Pipeli
         await pipe.put("d.md", "good too"),
         Put(document=reference("e.md"), sha256="0" * 64, size=1, media_type="text/plain"),
         await pipe.put("f.bin", b"x", media_type="application/pdf"),
+        (await pipe.put("g.md", "x")).model_copy(update={"size": 1 << 21}),
     )
     await pipe.index()
     letters = {body.message.document.uri: body for body in await pipe.dead_letters()}
@@ -220,7 +221,8 @@ async def test_poison_goes_to_the_dead_letters_and_the_rest_goes_on(pipe: Pipeli
         "a.md": ("parse", "BinaryContent", 1),
         "c.md": ("parse", "NotWhatItSays", 1),
         "e.md": ("fetch", "BlobMissing", 1),
-        "f.bin": ("parse", "MediaTypeUnknown", 1),
+        "f.bin": ("fetch", "MediaTypeNotAccepted", 1),
+        "g.md": ("fetch", "TooLarge", 1),
     }
     assert await pipe.content() == {"public:b.md": ("good",), "public:d.md": ("good too",)}
     record = (await pipe.records())["public:a.md"]
@@ -417,6 +419,14 @@ async def test_two_workers_of_two_generations_do_not_meet(pipe: Pipeline) -> Non
     await pipe.index(settings=worker_settings(generation=2, index_identity="other"))
     described = [await pipe.store.describe(names.collection("ns", "kb", number)) for number in (1, 2)]
     assert [(each.chunks, each.records) for each in described if each is not None] == [(1, 1), (1, 1)]
+
+
+async def test_a_type_that_no_parser_knows_is_a_dead_letter_although_the_settings_accept_it(pipe: Pipeline) -> None:
+    parsing = worker_settings().parsing.model_copy(update={"media_types": ("text/*", "application/pdf")})
+    await pipe.publish(await pipe.put("a.pdf", b"x", media_type="application/pdf"), await pipe.put("b.md", "text"))
+    await pipe.index(settings=worker_settings(parsing=parsing))
+    assert [(body.stage, body.reason) for body in await pipe.dead_letters()] == [("parse", "MediaTypeUnknown")]
+    assert (await pipe.content()).keys() == {"public:b.md"}
 
 
 async def test_metadata_and_offsets_reach_the_store(pipe: Pipeline) -> None:

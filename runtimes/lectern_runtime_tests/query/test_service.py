@@ -19,9 +19,10 @@ import pytest
 
 from lectern_contract import settings as contract
 from lectern_contract.errors import ConfigurationError, SettingsInvalid
+from lectern_contract.settings import QuerySettings
+from lectern_runtime import programs
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.errors import EmbedderFailed
-from lectern_runtime.query import __main__ as program
 from lectern_runtime.query.app import create_app, openapi_document
 from lectern_runtime.telemetry.logging import JsonFormatter, configure
 from lectern_runtime_tests.query.world import World, calling, knowledge_base, query_settings
@@ -228,13 +229,13 @@ def test_settings_that_cannot_be_read_are_said(tmp_path: Path, content: str | No
     if content is not None:
         path.write_text(content)
     with pytest.raises(SettingsInvalid, match=message):
-        program.load(path)
+        programs.load_settings(path, QuerySettings)
 
 
 def test_a_fault_of_the_configuration_is_exit_status_2(tmp_path: Path) -> None:
     path = tmp_path / "settings.json"
     path.write_text(contract.canonical(query_settings()))
-    assert program.load(path) == query_settings()
+    assert programs.load_settings(path, QuerySettings) == query_settings()
     done = subprocess.run(
         [sys.executable, "-m", "lectern_runtime.query", "--settings", str(path)],
         capture_output=True,
@@ -262,7 +263,7 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port} of 127.0.0.1 cannot be used"):
-            program.listening("127.0.0.1", port)
+            programs.listening("127.0.0.1", port)
     arguments = ["--settings", str(path), "--data-dir", str(data), "--host", "127.0.0.1", "--port", str(port)]
     command = [sys.executable, "-m", "lectern_runtime.query", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
