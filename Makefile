@@ -10,12 +10,15 @@ PY := $(BIN)/python
 LOCAL := .venv-local/bin
 PORT ?= 8080
 WORKERS ?= 2
+# Tests that open real adapters: a store, a log, a model, a subprocess.
+COMPONENT_TESTS := $(addprefix runtimes/lectern_runtime_tests/,adapters embed query) \
+	$(addprefix runtimes/lectern_cli_tests/,test_generations.py test_main.py test_withdrawal.py)
 QUICKSTART := -f config/samples/quickstart --mount lectern-guides=docs/guides
 # More for the command at hand: make demo ARGS=--verbose, make unit ARGS='-k names'
 ARGS ?=
 
-.PHONY: help setup demo-env demo page test lint types imports secrets generated size unit testbed integration \
-	coverage fmt generate lock lock-check bench-skeleton clean distclean
+.PHONY: help setup demo-env demo page test lint types imports secrets generated size unit components testbed \
+	integration coverage fmt generate lock lock-check bench-skeleton clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +52,7 @@ page: demo-env ## keep serving the quickstart on PORT (8080): query API, page, m
 	@$(LOCAL)/lectern up $(QUICKSTART) --port $(PORT) $(ARGS)
 
 test: setup ## everything that CI runs: lint to integration, stops at the first failure
-	@sh tools/steps.sh "$(MAKE)" test lint types imports secrets generated size unit testbed integration coverage
+	@sh tools/steps.sh "$(MAKE)" test lint types imports secrets generated size unit components testbed integration
 
 ## --- the steps of `make test`, each by itself -----------------------------------------------------------------------
 lint: setup ## ruff: rules and format
@@ -72,16 +75,21 @@ generated: setup ## generated files are what the models say
 size: setup ## file and function sizes against their targets (a report, never a failure)
 	@$(PY) -m tools.size_report
 
-unit: setup ## unit, transition and contract tests, without a cluster
-	@$(BIN)/pytest -q -n $(WORKERS) --cov --cov-report= operator runtimes tools_tests $(ARGS)
+unit: setup ## pure parts by table and property, transitions of the operator: seconds
+	@$(BIN)/pytest -q -n $(WORKERS) operator runtimes tools_tests $(COMPONENT_TESTS:%=--ignore=%) $(ARGS)
+
+components: setup ## contract suites of the adapters, worker and query API on real ones, kills
+	@$(BIN)/pytest -q -n $(WORKERS) $(COMPONENT_TESTS) $(ARGS)
 
 testbed: setup ## build the real kube-apiserver and friends once, cached outside the repository
 	@$(PY) -m e2e.testbed.build
 
 integration: testbed ## journeys against the real components
-	@$(BIN)/pytest -q -n 0 --cov --cov-append --cov-report= e2e $(ARGS)
+	@$(BIN)/pytest -q -n 0 e2e $(ARGS)
 
-coverage: setup ## what the last unit and integration runs covered
+coverage: testbed ## what all tests cover (runs them again, measured: several minutes)
+	@$(BIN)/pytest -q -n $(WORKERS) --cov --cov-report= operator runtimes tools_tests
+	@$(BIN)/pytest -q -n 0 --cov --cov-append --cov-report= e2e
 	@$(BIN)/coverage report --sort=cover --format=text
 
 ## --- while working --------------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ async def index(
 async def embedded(paragraphs: Sequence[Paragraph], embedder: Embedder, cache: Path) -> Vectors:
     """Vectors of the passages, as far as the model reads them, shape (n, 384)."""
     texts, _ = await wiki_index.embeddable(paragraphs, embedder)
-    return (await vector_cache.vectors(texts, embedder, cache, print))[0]
+    return await vector_cache.vectors(texts, embedder, cache, print)
 
 
 async def evidence_of(

@@ -18,8 +18,9 @@ def laptop(tmp_path: Path) -> Laptop:
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Laptop, Up]]:
-    """A settled `lectern up` over twenty documents, for tests of one module that change nothing."""
+    """A settled `lectern up` over twenty documents and a plain text, for tests of one module that change nothing."""
     laptop = corpus.laptop(tmp_path_factory.mktemp("asked"))
     corpus.write_documents(laptop.documents, 20)
+    laptop.write(corpus.PLAIN_PATH, corpus.plain_text())
     with up(*laptop.arguments) as running:
         yield laptop, running.settled()

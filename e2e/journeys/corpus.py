@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+PLAIN, PLAIN_PATH = 43, "notes.txt"
 _TOPICS = (
     (
         "lighthouse",
@@ -55,6 +56,11 @@ def document(number: int, *, edition: int = 0, paragraphs: int = 1) -> str:
         for n in range(1, paragraphs + 1)
     )
     return f"# {topic.title()} of {place(number)}\n\n{fact(number, edition=edition)}\n\n{rest}\n"
+
+
+def plain_text() -> str:
+    """A text of several chunks, with letters of more than one byte before its fact."""
+    return f"Notes of the harbour – été\n\n{fact(PLAIN)}\n\n" + "Boats come and go all day. " * 60
 
 
 def write_documents(directory: Path, count: int, *, paragraphs: int = 1) -> None:

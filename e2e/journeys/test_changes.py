@@ -76,40 +76,32 @@ def test_a_deleted_document_is_in_no_hit_no_answer_and_no_cache(laptop: Laptop) 
     assert after["cache"] != "exact"
 
 
-def test_a_source_that_vanishes_deletes_nothing_and_says_so(laptop: Laptop) -> None:
+def test_a_source_that_vanishes_or_is_empty_all_at_once_deletes_nothing_and_says_so(laptop: Laptop) -> None:
     corpus.write_documents(laptop.documents, 5)
     aside = laptop.root / "aside"
+    messages = []
 
     with up(*laptop.arguments) as running:
         running.settled()
-        laptop.documents.rename(aside)
-        _soon(running, lambda: running.resource("IngestionSource")["status"]["lastRun"]["result"] == "Failed")
-        condition = running.condition("IngestionSource", "Ready")
-        answer = running.ask(corpus.question(1))
-        aside.rename(laptop.documents)
-        _soon(running, lambda: running.condition("IngestionSource", "Ready")["status"] == "True")
+        for empty in (False, True):
+            laptop.documents.rename(aside)
+            if empty:
+                laptop.documents.mkdir()
+            _soon(running, lambda: running.resource("IngestionSource")["status"]["lastRun"]["result"] == "Failed")
+            condition = running.condition("IngestionSource", "Ready")
+            messages.append((condition["status"], condition["message"]))
+            assert running.ask(corpus.question(1))["citations"][0]["uri"] == corpus.path_of(1)
+            if empty:
+                laptop.documents.rmdir()
+            aside.rename(laptop.documents)
+            _soon(running, lambda: running.condition("IngestionSource", "Ready")["status"] == "True")
         deleted = running.metric("lectern_connector_documents_total", result="deleted")
+        counts = running.resource("KnowledgeBase")["status"]["documents"]
 
-    assert condition["status"] == "False"
-    assert str(laptop.documents) in condition["message"]
-    assert answer["citations"][0]["uri"] == corpus.path_of(1)
-    assert deleted == 0
-
-
-def test_a_source_that_is_empty_all_at_once_deletes_nothing(laptop: Laptop) -> None:
-    corpus.write_documents(laptop.documents, 3)
-    aside = laptop.root / "aside"
-
-    with up(*laptop.arguments) as running:
-        running.settled()
-        laptop.documents.rename(aside)
-        laptop.documents.mkdir()
-        _soon(running, lambda: running.condition("IngestionSource", "Ready")["status"] == "False")
-        message = running.condition("IngestionSource", "Ready")["message"]
-        answer = running.ask(corpus.question(1))
-
-    assert "is empty" in message
-    assert answer["citations"][0]["uri"] == corpus.path_of(1)
+    assert [status for status, _ in messages] == ["False", "False"]
+    assert f"{laptop.documents} cannot be listed: No such file or directory; mount the volume" in messages[0][1]
+    assert f"{laptop.documents} is empty" in messages[1][1]
+    assert (deleted, counts) == (0, {"indexed": 5, "failed": 0})
 
 
 def test_a_signal_during_ingestion_ends_it_well_and_the_next_start_goes_on(laptop: Laptop) -> None:

@@ -65,13 +65,13 @@ def test_an_answer_cites_the_right_document_with_offsets_that_give_the_text(aske
         assert str(1700 + number) in "".join(first["text"][s["start"] : s["end"]] for s in first["spans"])
 
 
-def test_offsets_in_a_plain_text_file_count_its_own_characters(laptop: Laptop) -> None:
-    text = "Notes of the harbour – été\n\n" + corpus.fact(3) + "\n\n" + "Boats come and go all day. " * 60
-    laptop.write("notes.txt", text)
+def test_offsets_in_a_plain_text_file_count_its_own_characters(asked: tuple[Laptop, Up]) -> None:
+    laptop, running = asked
 
-    with up(*laptop.arguments) as running:
-        citation = running.settled().ask(corpus.question(3))["citations"][0]
+    citation = running.ask(corpus.question(corpus.PLAIN))["citations"][0]
 
+    text = (laptop.documents / corpus.PLAIN_PATH).read_text()
+    assert citation["uri"] == corpus.PLAIN_PATH
     assert text[citation["start"] : citation["end"]] == citation["text"]
 
 

@@ -132,3 +132,26 @@ def test_a_build_that_is_given_up_leaves_no_hole_in_the_next_one(laptop: Laptop)
     assert set(found.documents) == {corpus.path_of(number) for number in range(MANY)}
     assert found.chunks == found.owned
     assert _collections(laptop) == _named(1, 3)
+
+
+def test_what_is_deleted_while_another_generation_is_built_is_gone_at_once(laptop: Laptop) -> None:
+    corpus.write_documents(laptop.documents, MANY, paragraphs=3)
+    with up(*laptop.arguments) as running:
+        running.settled()
+    _chunks(laptop, 60)
+    (laptop.documents / corpus.path_of(3)).unlink()
+
+    with up(*laptop.arguments) as running:
+        eventually(
+            lambda: corpus.path_of(3) not in {hit["uri"] for hit in running.retrieve(corpus.question(3), top_k=100)},
+            seconds=SOON,
+            what=lambda: running.output,
+            every=0.02,
+        )
+        still = _generation(running)
+        answer = running.ask(corpus.question(3))
+        other = running.ask(corpus.question(4))
+
+    assert still == 1, "the new generation was complete too early for this test to show anything"
+    assert corpus.path_of(3) not in {citation["uri"] for citation in answer["citations"]}
+    assert other["citations"][0]["uri"] == corpus.path_of(4)

@@ -118,8 +118,8 @@ def print_answer(
         page = f", page {citation['page']}" if citation.get("page") else ""
         where = f"{citation['uri']}{section}{page}, characters {citation['start']}-{citation['end']}"
         console.print(f"  [dim]\\[{place}] {_plain(where)}[/dim]")
-    timings = ", ".join(f"{name} {value:.0f}" for name, value in answer["timings"].items())
-    console.print(f"  {mark}[dim]confidence {answer['confidence']:.2f}, cache {answer['cache']}, ms: {timings}[/dim]")
+    facts = f"confidence {answer['confidence']:.2f}, cache {answer['cache']}, {_times(answer['timings'])}"
+    console.print(f"  {mark}[dim]{facts}[/dim]")
 
 
 def summary(outcomes: list[Outcome]) -> Table:
@@ -149,6 +149,12 @@ def verdict(outcomes: list[Outcome]) -> str:
     """The last line of the demo."""
     right = sum(outcome.right for outcome in outcomes)
     return f"demo: {right}/{len(outcomes)} answered from the expected document"
+
+
+def _times(timings: dict[str, float]) -> str:
+    """The total and the stages that took at least half a millisecond."""
+    stages = [f"{name} {value:.0f}" for name, value in timings.items() if name != "total" and value >= 0.5]
+    return f"{timings['total']:.0f} ms" + (f" ({', '.join(stages)})" if stages else "")
 
 
 def _plain(text: str) -> str:

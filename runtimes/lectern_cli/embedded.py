@@ -23,6 +23,7 @@ from lectern_cli import failures, generations, http_server, statuses
 from lectern_cli.failures import Failures
 from lectern_cli.generations import Generation
 from lectern_cli.plan import Plan
+from lectern_cli.withdrawal import Withdrawal
 from lectern_contract import names, wiring
 from lectern_contract.payload import DocumentState
 from lectern_contract.reports import RunReport
@@ -124,13 +125,14 @@ class Embedded:
         lines = []
         for name, state in self.observed.knowledge_bases.items():
             counts = state.documents or DocumentCounts()
-            lines.append(f"{name}: {counts.indexed} documents indexed, generation {state.active_generation}")
+            generation = f"generation {state.active_generation}"
+            lines.append(f"KnowledgeBase/{name}: {counts.indexed} documents indexed, {generation}")
             if state.trouble:
-                lines.append(f"{name}: {state.trouble}")
+                lines.append(f"KnowledgeBase/{name}: {state.trouble}")
         for name, source in self.observed.sources.items():
             run = source.last_run
             if run is not None and (run.result == "Failed" or run.failed):
-                lines.append(f"{name}: {run.message}")
+                lines.append(f"IngestionSource/{name}: {run.message}")
         return lines
 
     def wind_down(self) -> None:
@@ -223,8 +225,15 @@ async def _tasks(embedded: Embedded) -> AsyncIterator[None]:
             if not filling.kb.spec.suspend
         ]
         others = [group.create_task(_watch(embedded))]
-        for name, settings in embedded.plan.connectors.items():
-            others.append(group.create_task(_connect(embedded, name, settings, metrics)))
+        others += [
+            group.create_task(_withdraw(embedded, filling))
+            for filling in embedded.fillings
+            if not filling.generation.active
+        ]
+        others += [
+            group.create_task(_connect(embedded, name, settings, metrics))
+            for name, settings in embedded.plan.connectors.items()
+        ]
         try:
             yield
         finally:
@@ -235,6 +244,15 @@ async def _tasks(embedded: Embedded) -> AsyncIterator[None]:
                 await asyncio.wait(workers, timeout=SHUTDOWN_SECONDS)
             for task in workers:
                 task.cancel()
+
+
+async def _withdraw(embedded: Embedded, filling: Filling) -> None:
+    """Take deleted documents out of the generation that answers, while another one is built."""
+    adapters = embedded.adapters
+    withdrawal = Withdrawal(
+        filling.kb, filling.generation.answering, adapters.log, adapters.blobs, adapters.store, now_text
+    )
+    await withdrawal.run(lambda: filling.generation.active)
 
 
 async def _connect(embedded: Embedded, name: str, settings: ConnectorSettings, metrics: ConnectorMetrics) -> None:

@@ -85,8 +85,8 @@ async def _opened(options: Options, console: Console) -> AsyncIterator[Embedded]
     """The running embedded mode. What is wrong with the resources is found before the runtimes are imported."""
     read = manifests.read(options.file)
     planned = plan.make(read, mounts=plan.parse_mounts(options.mounts), endpoint=options.endpoint)
-    for other in read.others:
-        _say(console, f"passed over (not Lectern's): {other}", style="dim")
+    if read.others:
+        _say(console, f"passed over, because they are not Lectern's: {', '.join(read.others)}", style="dim")
     _say(console, f"starting; the state is kept in {options.data_directory}", style="dim")
     from lectern_cli import embedded, http_server  # a second of imports
 
@@ -116,5 +116,5 @@ async def _show_progress(running: Embedded, console: Console) -> None:
 
 
 def _say(console: Console, line: str, *, style: str = "") -> None:
-    """One line as it is: no markup, no colours for numbers, no wrapping inside a path."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    """One line as it is, without markup or colours; only a terminal gets it wrapped."""
+    console.print(line, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)

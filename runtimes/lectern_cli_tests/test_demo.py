@@ -22,7 +22,7 @@ def answer(*uris: str, refused: bool = False, text: str = "It is so. [1]") -> di
         "refused": refused,
         "confidence": 0.5,
         "cache": "miss",
-        "timings": {"total": 12.4},
+        "timings": {"resolve": 0.2, "embed": 7.6, "total": 12.4},
     }
 
 
@@ -132,6 +132,6 @@ def test_answers_are_shown_as_they_are_without_markup_or_control_characters() ->
     assert "3. [red]Is [31m it?" in text
     assert "see [link]  [1]" in text
     assert "[1] [b]a.md, characters 0-9" in text
-    assert "WRONG" in text
+    assert "WRONG  confidence 0.50, cache miss, 12 ms (embed 8)" in text
     assert "\x1b" not in text
     assert "\x07" not in text

@@ -39,10 +39,10 @@ async def test_an_app_that_cannot_start_is_an_error_and_ends_nothing_else() -> N
             raise RuntimeError("no")
         yield
 
-    with http_server.listen("127.0.0.1", 0) as server:
-        with pytest.raises(ConfigurationError, match="ended while it started"):
-            async with http_server.serving(FastAPI(lifespan=broken), server):
-                pytest.fail("it must not serve")
+    server = http_server.listen("127.0.0.1", 0)
+    with server, pytest.raises(ConfigurationError, match="ended while it started"):
+        async with http_server.serving(FastAPI(lifespan=broken), server):
+            pytest.fail("it must not serve")
 
 
 def test_a_taken_port_is_said_with_the_next_step() -> None:

@@ -140,7 +140,8 @@ class PartitionRule(SpecModel):
     """A partition for all documents below one path."""
 
     path_prefix: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
-        description="Start of the path of a document below the source's root; the longest match wins."
+        description="Leading folders of a path below the source's root (`hr` covers `hr/a`, not `hr-public/a`); "
+        "the longest match wins."
     )
     tenant: PartitionPart = Field(description="Tenant that owns these documents.")
     access_level: PartitionPart = Field(description="Access level that a reader needs.")

@@ -6,9 +6,11 @@ chunk is then tokenized as it will be embedded, and one that came out too long i
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from lectern_contract.errors import ConfigurationError, DocumentError
 from lectern_runtime.embed import cuts
@@ -22,6 +24,8 @@ SMALLEST_SIZE = 8
 WINDOW = 64
 """Chunks that are checked in one call: one that must be cut again costs at most this many others their check."""
 MAX_SECTION = 512
+THREAD_TOKENS = 20_000
+"""A longer document is looked through in a thread, since queries may share this process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,8 @@ async def chunk(parsed: ParsedDocument, rules: ChunkRules, tokenize: Tokenize, *
     if not spans:
         raise DocumentError("none of its text means anything to the model", stage="chunk", reason="Empty")
     heads = await _Heads.of(parsed, rules, tokenize, title=title)
-    found = cuts.find(parsed, spans, rules.strategy, size=heads.size)
+    find = partial(cuts.find, parsed, spans, rules.strategy, size=heads.size)
+    found = await asyncio.to_thread(find) if len(spans) > THREAD_TOKENS else find()
     return await _Chunker(parsed, rules, found, heads, tokenize).run()
 
 

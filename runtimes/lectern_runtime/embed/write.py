@@ -7,6 +7,7 @@ repeats at most the event. Events of a batch are published together, since each 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -26,6 +27,8 @@ from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Vectors = Mapping[str, NDArray[np.float32]]
 Outcome = Literal["indexed", "deleted", "failed", "skipped"]
+THREAD_CHUNKS = 200
+"""More chunks are made in a thread, since queries may share this process."""
 _CHANGES = {
     DocumentState.INDEXED: Change.UPDATED,
     DocumentState.DELETED: Change.DELETED,
@@ -77,7 +80,8 @@ class Writer:
             return await self._failed(plan, plan.fault)
         with self.metrics.stage("write"):
             try:
-                chunks = self._chunks(plan, vectors)
+                large = len(plan.chunks) > THREAD_CHUNKS
+                chunks = await asyncio.to_thread(self._chunks, plan, vectors) if large else self._chunks(plan, vectors)
                 superseded = await self._stored(plan.task, _record(plan), chunks)
             except DocumentError as error:
                 return await self._failed(plan, Fault("write", error.reason, str(error)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -427,6 +428,29 @@ async def test_a_type_that_no_parser_knows_is_a_dead_letter_although_the_setting
     await pipe.index(settings=worker_settings(parsing=parsing))
     assert [(body.stage, body.reason) for body in await pipe.dead_letters()] == [("parse", "MediaTypeUnknown")]
     assert (await pipe.content()).keys() == {"public:b.md"}
+
+
+async def test_a_long_document_lets_others_in_this_process_go_on(pipe: Pipeline) -> None:
+    text = "\n\n".join(f"Paragraph {number} of a long text that goes on and on." for number in range(6000))
+    await pipe.publish(await pipe.put("long.md", text), await pipe.put("short.md", "short"))
+    longest, last = 0.0, time.perf_counter()
+    done = asyncio.Event()
+
+    async def beat() -> None:
+        nonlocal longest, last
+        while not done.is_set():
+            await asyncio.sleep(0.005)
+            now = time.perf_counter()
+            longest, last = max(longest, now - last), now
+
+    beating = asyncio.create_task(beat())
+    began = time.perf_counter()
+    await pipe.index(parser=None)
+    took = time.perf_counter() - began
+    done.set()
+    await beating
+    assert (await pipe.records())["public:long.md"].chunks > 1000
+    assert longest < took / 2
 
 
 async def test_metadata_and_offsets_reach_the_store(pipe: Pipeline) -> None:
