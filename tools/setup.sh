@@ -71,7 +71,7 @@ packages)
     make_venv "$dir" --without-pip
     echo "setup: installing $(grep -c '==' "$3") pinned packages of $3 into $dir"
     index_settings
-    .tools/bin/uv pip sync --quiet --python "$dir/bin/python" --require-hashes "$3" || unreachable "$3"
+    .tools/bin/uv pip sync --quiet --compile-bytecode --python "$dir/bin/python" --require-hashes "$3" || unreachable "$3"
     ;;
 project)
     index_settings
