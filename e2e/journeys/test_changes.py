@@ -127,3 +127,17 @@ def test_a_signal_during_ingestion_ends_it_well_and_the_next_start_goes_on(lapto
     assert rests == sorted(set(rests), reverse=True), "each start must go on where the one before stopped"
     assert worked_on <= rests[-1]
     assert counts == {"indexed": MANY, "failed": 0}
+
+
+def test_a_suspended_base_takes_nothing_answers_on_and_keeps_nobody_waiting(laptop: Laptop) -> None:
+    corpus.write_documents(laptop.documents, 3)
+    with up(*laptop.arguments) as running:
+        running.settled()
+    laptop.apply("KnowledgeBase", suspend=True)
+    laptop.write(corpus.path_of(2), corpus.document(2, edition=1))
+
+    with up(*laptop.arguments) as running:
+        _soon(running, lambda: "documents indexed" in running.output)
+
+        assert running.condition("IngestionSource", "Synced")["status"] != "True"
+        assert corpus.fact(2) in running.retrieve(corpus.question(2))[0]["text"]

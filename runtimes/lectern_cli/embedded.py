@@ -291,8 +291,9 @@ async def look(embedded: Embedded) -> None:
     sources_read = all(event.is_set() for event in embedded.first_runs.values())
     for filling in embedded.fillings:
         await _look_at(embedded, filling, sources_read=sources_read)
-    states = embedded.observed.knowledge_bases.values()
-    if sources_read and all(state.waiting == 0 and state.building_generation is None for state in states):
+    states = embedded.observed.knowledge_bases
+    working = [states[filling.kb.name] for filling in embedded.fillings if not filling.kb.spec.suspend]
+    if sources_read and all(state.waiting == 0 and state.building_generation is None for state in working):
         embedded.quiet.set()
     else:
         embedded.quiet.clear()

@@ -203,7 +203,7 @@ def _endpoint(endpoint: RagEndpoint, observed: Observed) -> list[Verdict]:
 
 def spec_honored(resource: KnowledgeBase | IngestionSource | RagEndpoint) -> Verdict:
     """Whether every field that is set is acted on in this release."""
-    fields = pending.unread(resource)
+    fields = pending.unread(resource, embedded=True)
     if not fields:
         return Verdict(ConditionType.SPEC_HONORED, "True", Reason.AS_SPECIFIED)
     return Verdict(

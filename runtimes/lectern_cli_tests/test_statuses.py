@@ -121,3 +121,19 @@ def test_a_condition_moves_its_clock_only_with_its_status() -> None:
 
     moved = {each["type"] for each in conditions if each["lastTransitionTime"] == LATER}
     assert moved == {"Ready", "Synced", "Reconciling"}
+
+
+@pytest.mark.parametrize(
+    ("generations", "expected"),
+    [({"retain": 3}, ("True", "AsSpecified")), ({"pinned": 1}, ("False", "FieldsNotRead"))],
+)
+def test_fields_that_this_mode_does_not_act_on_are_named(
+    generations: dict[str, int], expected: tuple[str, str]
+) -> None:
+    kb = parse(laptop.body("KnowledgeBase", generations=generations))
+    assert isinstance(kb, KnowledgeBase)
+
+    found = statuses.spec_honored(kb)
+
+    assert (found.status, found.reason) == expected
+    assert ("spec.generations.pinned" in found.message) is ("pinned" in generations)

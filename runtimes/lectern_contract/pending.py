@@ -31,7 +31,10 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
         "spec.allowedNamespaces": Stage.B,
         "spec.backup": Stage.E,
         "spec.deletionPolicy": Stage.B,
-        "spec.generations": Stage.E,
+        "spec.generations.activation": Stage.E,
+        "spec.generations.gate": Stage.E,
+        "spec.generations.pinned": Stage.E,
+        "spec.generations.retain": Stage.E,
         "spec.messaging.partitions": Stage.B,
         "spec.messaging.replicationFactor": Stage.B,
         "spec.messaging.topicManagement": Stage.B,
@@ -97,9 +100,14 @@ UNREAD_SETTINGS: Mapping[str, Stage] = {
 """Fields of settings files that no runtime reads yet, by model and field, and the stage that reads them."""
 
 
-def unread(resource: AnyResource) -> tuple[str, ...]:
+EMBEDDED = frozenset({"spec.generations.retain"})
+"""What the embedded mode acts on already, though the operator does not."""
+
+
+def unread(resource: AnyResource, *, embedded: bool = False) -> tuple[str, ...]:
     """Return the entries of `PENDING` that `resource` sets to something else than their default."""
-    return tuple(path for path in sorted(PENDING[resource.kind_name]) if _is_set(resource.spec, path.split(".")[1:]))
+    named = sorted(PENDING[resource.kind_name].keys() - (EMBEDDED if embedded else frozenset()))
+    return tuple(path for path in named if _is_set(resource.spec, path.split(".")[1:]))
 
 
 def _is_set(model: BaseModel, parts: list[str]) -> bool:
