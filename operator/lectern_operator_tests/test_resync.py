@@ -32,6 +32,17 @@ async def test_a_missed_event_is_mended() -> None:
     assert len(queue) == 1
 
 
+async def test_what_is_made_while_the_watchdog_looks_is_not_forgotten() -> None:
+    inventory, queue, cluster = Inventory(), WorkQueue(), FakeCluster()
+    cluster.put(worlds.KNOWLEDGE_BASE)
+    looking = asyncio.create_task(watch(inventory, queue, cluster, seconds=0.3))
+    await asyncio.sleep(0.015)  # in the grace after the first list
+    inventory.seen(cluster.put(worlds.SOURCE))
+    with pytest.raises(TimeoutError):
+        await looking
+    assert set(inventory.uids()) == {"uid-kb", "uid-isrc"}
+
+
 async def test_a_watch_that_tells_nothing_ends_the_process() -> None:
     inventory, queue, cluster = Inventory(), WorkQueue(), FakeCluster()
     cluster.put(worlds.KNOWLEDGE_BASE)

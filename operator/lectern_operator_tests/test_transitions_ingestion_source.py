@@ -123,6 +123,19 @@ async def test_a_changed_source_runs_again_and_is_not_ready_before_its_end() -> 
     assert len(named(source.cluster, "Job")) == 2
 
 
+async def test_settings_that_come_back_run_again() -> None:
+    source = await synced()
+    for hour, include in enumerate((["**/*.md"], ["**"])):
+        source.cluster.put(worlds.changed(worlds.SOURCE, include=include))
+        await source.settle()
+        job = source.status(KIND, "guides")["lastRun"]["job"]
+        assert source.judged(KIND, "guides")["Ready"] == ("Unknown", "Running")
+        source.cluster.finish(job, message=REPORT)
+        source.cluster.objects["Job", "team", job]["status"]["startTime"] = f"2026-11-22T1{hour}:00:00Z"
+        await source.settle()
+    assert len(named(source.cluster, "Job")) == 3
+
+
 async def test_a_failed_run_says_why_and_how_to_run_again() -> None:
     source = operator()
     await source.settle()

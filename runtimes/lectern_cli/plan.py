@@ -55,7 +55,7 @@ def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | No
 
 
 def _check_embedded(kb: KnowledgeBase) -> None:
-    """Refuse what only a cluster has: servers, and a volume that this machine does not mount."""
+    """Refuse what only a cluster has, and masking, which must never be skipped in silence."""
     for field, value in (
         ("spec.vectorStore", kb.spec.vector_store),
         ("spec.messaging", kb.spec.messaging),
@@ -67,6 +67,11 @@ def _check_embedded(kb: KnowledgeBase) -> None:
                 f"KnowledgeBase/{kb.name}: {field} is set, and this release has no adapter for it yet "
                 "(see docs/status.md); leave it out to run in one process"
             )
+    if kb.spec.data_policy.masking:
+        raise ConfigurationError(
+            f"KnowledgeBase/{kb.name}: spec.dataPolicy.masking is set, and this release masks nothing (see "
+            "docs/status.md): documents would be stored as they are. Remove it only if that is what you want"
+        )
 
 
 def parse_mounts(texts: list[str]) -> dict[str, Path]:

@@ -87,6 +87,10 @@ RESOURCES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         spec("KnowledgeBase", vectorStore={"url": "http://qdrant:6333"}),
         ("KnowledgeBase/docs", "spec.vectorStore", "leave it out"),
     ),
+    "masking": (
+        spec("KnowledgeBase", dataPolicy={"masking": [{"name": "mail", "kind": "Email"}]}),
+        ("KnowledgeBase/docs", "spec.dataPolicy.masking", "masks nothing"),
+    ),
     "a broker": (
         spec("KnowledgeBase", messaging={"bootstrapServers": "kafka:9092"}),
         ("KnowledgeBase/docs", "spec.messaging", "leave it out"),

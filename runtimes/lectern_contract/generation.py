@@ -16,7 +16,7 @@ PARSER_VERSION = 1
 
 
 def index_identity(spec: KnowledgeBaseSpec) -> str:
-    """Hex sha256 (16 digits) of model, prefixes, chunking, terms, masking, sharding and parser version."""
+    """Hex sha256 (16 digits) of model, prefixes, chunking, terms, sharding and parser version."""
     parts = {
         "embedding": spec.embedding.model_dump(
             include={
@@ -30,7 +30,6 @@ def index_identity(spec: KnowledgeBaseSpec) -> str:
         ),
         "sparse": spec.sparse.model_dump(),
         "chunking": spec.chunking.model_dump(),
-        "masking": [rule.model_dump() for rule in spec.data_policy.masking],
         "shard_by": spec.partitioning.shard_by,
         "parser": PARSER_VERSION,
     }

@@ -30,6 +30,7 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
     "KnowledgeBase": {
         "spec.allowedNamespaces": Stage.B,
         "spec.backup": Stage.E,
+        "spec.dataPolicy": Stage.C,
         "spec.deletionPolicy": Stage.B,
         "spec.generations.activation": Stage.E,
         "spec.generations.gate": Stage.E,

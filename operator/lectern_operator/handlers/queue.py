@@ -62,7 +62,9 @@ class WorkQueue:
         self._ready.set()
 
     def add_later(self, uid: str, seconds: float, priority: Priority = Priority.AGAIN) -> None:
-        """Ask for a pass after `seconds`; the latest such asking counts."""
+        """Ask for a pass after `seconds`; the latest such asking counts, but a resync puts off nothing."""
+        if priority is Priority.RESYNC and uid in self._later:
+            return
         if (planned := self._later.pop(uid, None)) is not None:
             planned.cancel()
         self._later[uid] = asyncio.get_running_loop().call_later(seconds, self._due, uid, priority)

@@ -79,11 +79,15 @@ async def _missed(
     found: list[str] = []
     for kind in kinds.OWNERS:
         live = [body for namespace in namespaces for body in await cluster.owners(kind, namespace)]
-        if not inventory.compare(live, kind):
+        suspects = {body["metadata"]["uid"] for body in inventory.compare(live, kind)}
+        if not suspects:
             continue
         await asyncio.sleep(grace_seconds)  # an event may be on its way
+        live = [body for namespace in namespaces for body in await cluster.owners(kind, namespace)]
         present = {body["metadata"]["uid"] for body in live}
         for body in inventory.compare(live, kind):
+            if body["metadata"]["uid"] not in suspects:
+                continue  # it came or went after the first list
             gone = body["metadata"]["uid"] not in present
             take_in("DELETED" if gone else "MODIFIED", body, inventory, queue)
             found.append(f"{kind}/{body['metadata']['name']}")

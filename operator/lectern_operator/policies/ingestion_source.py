@@ -59,7 +59,8 @@ def plan(source: IngestionSource, observed: Observed, settings: Fact[str]) -> Pl
     if blocked is not None or not isinstance(settings, Known):
         return Plan(blocked, None, request, "", keep)
     unscheduled = source.spec.schedule is None
-    digest = runs.request_digest(source.metadata.uid, request, settings.value if unscheduled else "")
+    again = seen[-1].job if unscheduled and _ran(seen, request, settings.value) else ""  # else its Job has that name
+    digest = runs.request_digest(source.metadata.uid, request, (settings.value if unscheduled else "") + again)
     wanted = (
         not source.spec.suspend
         and _unanswered(source, request, settings.value, seen)
@@ -116,14 +117,22 @@ def _blocked(source: IngestionSource, kb: Fact[KnowledgeBase | None], settings: 
 
 def _unanswered(source: IngestionSource, request: str, settings_hash: str, seen: tuple[Run, ...]) -> bool:
     """Say whether a run that was asked for has neither a Job nor an answer in the status."""
-    for run in seen:
-        if run.request == request and (source.spec.schedule is not None or run.settings_hash == settings_hash):
-            return False
+    unscheduled = source.spec.schedule is None
+    # Settings that come back after others are asked for anew: the index holds what the newest run was asked.
+    if _ran(seen, request, settings_hash if unscheduled else None) and not (
+        unscheduled and seen[-1].settings_hash != settings_hash
+    ):
+        return False
     last, handled = source.status.last_run, source.status.last_handled_sync_request or ""
     if source.spec.schedule is not None:
         return request != "" and request != handled
     answered = last is not None and last.result != "Running" and last.settings_hash == settings_hash
     return not (answered and request == handled)
+
+
+def _ran(seen: tuple[Run, ...], request: str, settings_hash: str | None) -> bool:
+    """Say whether there is a Job for `request`, with these settings where any are given."""
+    return any(run.request == request and settings_hash in (None, run.settings_hash) for run in seen)
 
 
 def _kept(seen: tuple[Run, ...]) -> list[Run]:

@@ -31,6 +31,8 @@ WINDOW_DOCUMENTS = 64
 WINDOW_BYTES = 16 * 1024 * 1024
 """Documents are gathered until a window holds this much and are then read side by side, so that memory is bounded."""
 CONCURRENT_READS = 8
+_OF_ONE_FILE = frozenset({"BrokenLink", "NotAFile", "OutsideSource"})
+"""Why one path was not listed; no trouble where the path is none that is asked for."""
 
 Progress = Callable[[Tally], None]
 
@@ -112,7 +114,8 @@ class _Run:
             async for item in self._examiner.source.list():
                 if isinstance(item, Unlisted):
                     self._unlisted.add(item.uri)
-                    self._tally.fail(item.uri, item.reason, item.detail)
+                    if item.reason not in _OF_ONE_FILE or selection.admits(item.uri):
+                        self._tally.fail(item.uri, item.reason, item.detail)
                 elif selection.admits(item.path) and (candidate := self._consider(item)) is not None:
                     window.append(candidate)
                     size += item.size or 0

@@ -50,9 +50,10 @@ class Border:
         passage = _Passage(scope, send, self._services)
         worked_on = scope["path"].startswith("/v1/")
         try:
+            body = await _bounded(scope, receive)  # before it takes a place: senders that dawdle keep nobody out
             with self._concurrency.admitted() if worked_on else nullcontext():
                 self._metrics.active.set(self._concurrency.active)
-                await self._app(scope, await _bounded(scope, receive), passage.send)
+                await self._app(scope, body, passage.send)
         except ClientLeft:
             passage.code = "client_left"
         except Refused as refused:

@@ -27,7 +27,6 @@ BASE = index_identity(knowledge_base().spec)
         {"chunking": {"strategy": "Fixed"}},
         {"chunking": {"size": 100}},
         {"chunking": {"overlap": 0}},
-        {"dataPolicy": {"masking": [{"name": "mail", "kind": "Email"}]}},
         {"partitioning": {"shardBy": "Tenant"}},
     ],
 )
