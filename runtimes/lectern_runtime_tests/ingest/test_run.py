@@ -287,6 +287,14 @@ class Refusing:
         return found
 
 
+async def test_a_broken_link_is_no_failure_where_nobody_asks_for_it(pipe: Pipeline) -> None:
+    write(pipe, a="one")
+    (pipe.source / "tool").symlink_to("nowhere")
+    (pipe.source / "b.md").symlink_to("nowhere")
+    assert counts(await pipe.sync(include=("**/*.md",), exclude=("b.md",))) == (1, 0, 0, 0)
+    assert counts(await pipe.sync(include=("**/*.md",))) == (0, 0, 1, 1)
+
+
 async def test_the_manifest_is_written_only_after_the_log_has_everything(pipe: Pipeline) -> None:
     for number in range(150):
         write(pipe, **{f"f{number:03}": f"text {number}"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -66,6 +67,22 @@ async def test_equal_questions_with_other_filters_or_sizes_are_runs_of_their_own
         world.embedder.gate.set()
         await asyncio.gather(*asking)
     assert len(world.generator.requests) == 3
+
+
+async def test_bodies_that_are_slow_to_arrive_keep_nobody_out(world: World) -> None:
+    arriving = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        yield b'{"question":'
+        await arriving.wait()
+        yield b'"When is a refund paid?"}'
+
+    async with calling(world.app(query_settings(max_concurrent=1))) as client:
+        waiting = asyncio.create_task(client.post("/v1/query", content=slow()))
+        await asyncio.sleep(0.05)
+        assert (await client.post("/v1/query", json={"question": QUESTION})).status_code == 200
+        arriving.set()
+        await waiting
 
 
 async def test_a_full_replica_refuses_at_once_and_says_when_to_return(world: World) -> None:
