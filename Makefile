@@ -45,7 +45,7 @@ demo-env: .venv-local/.project ## install the embedded mode alone (.venv-local) 
 	@touch $@
 
 ## --- what a newcomer runs ----------------------------------------------------------------------------------------
-demo: demo-env ## ingest Lectern's own guides on this machine and answer 20 questions about them
+demo: demo-env ## ingest Lectern's own guides on this machine and answer 29 questions about them
 	@$(LOCAL)/lectern demo $(QUICKSTART) --questions config/samples/quickstart/questions.yaml $(ARGS)
 
 page: demo-env ## keep serving the quickstart on PORT (8080): query API, page, metrics

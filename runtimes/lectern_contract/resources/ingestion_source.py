@@ -72,9 +72,9 @@ class HttpSource(SpecModel):
 class GitSource(SpecModel):
     """Files of a git repository."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^(https://|ssh://|git@)[!-~]+$", max_length=2048)] = Field(
-        description="Remote, by https or ssh."
-    )
+    url: Annotated[
+        str, StringConstraints(pattern=r"^(https://[!-.0->A-~]+(/[!-~]*)?|(ssh://|git@)[!-~]+)$", max_length=2048)
+    ] = Field(description="Remote, by https or ssh.")
     ref: ShortText = Field(default="HEAD", description="Branch, tag or commit.")
     path: RelativePath = Field(default="", description="Directory inside the repository; empty means the root.")
     credentials_secret_ref: CredentialsRef | None = Field(

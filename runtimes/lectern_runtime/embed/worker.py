@@ -213,7 +213,11 @@ class Worker:
 
     async def _write(self, consumer: Consumer, writer: Writer, embedded: asyncio.Queue[_Embedded | None]) -> None:
         while (batch := await embedded.get()) is not None:
-            written = await _side_by_side([partial(writer.write, plan, batch.vectors) for plan in batch.plans])
+            # A document that moved to other readers is gone from the old ones before the new ones find it.
+            gone = [plan for plan in batch.plans if isinstance(plan.task.message, Deleted)]
+            there = [plan for plan in batch.plans if isinstance(plan.task.message, Put)]
+            written = await _side_by_side([partial(writer.write, plan, batch.vectors) for plan in gone])
+            written += await _side_by_side([partial(writer.write, plan, batch.vectors) for plan in there])
             await writer.tell(written)
             self._failpoint("commit")
             with self._metrics.stage("commit"):

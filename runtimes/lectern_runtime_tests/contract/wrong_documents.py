@@ -204,6 +204,13 @@ INGESTION_SOURCES = (
     ),
     _two(
         SOURCE,
+        "credentials in the remote",
+        ("spec.persistentVolume", REMOVED),
+        ("spec.git", {"url": "https://me:secret@git/x"}),  # secret-scan: allow, it must be refused
+        "spec.git.url",
+    ),
+    _two(
+        SOURCE,
         "no article",
         ("spec.persistentVolume", REMOVED),
         ("spec.wikipedia", {"language": "de"}),

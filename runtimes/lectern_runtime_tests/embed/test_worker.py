@@ -19,6 +19,7 @@ from lectern_contract import ids, names, settings
 from lectern_contract.errors import ConfigurationError, DataDirectoryError, DependencyError
 from lectern_contract.messages import Deleted, Put
 from lectern_contract.names import Topic
+from lectern_contract.payload import DocumentRecord
 from lectern_contract.scope import Partition, Scope
 from lectern_runtime.embed.epoch import epoch_of
 from lectern_runtime.embed.parsed import ParsedDocument
@@ -26,7 +27,7 @@ from lectern_runtime.embed.prepare import Task, title_of
 from lectern_runtime.embed.retry import LONGEST_SECONDS, Retry
 from lectern_runtime.embed.worker import BATCH_BYTES, BATCH_DOCUMENTS, Worker, batches
 from lectern_runtime.errors import LogError, StoreError
-from lectern_runtime.ports import Position, Record, SearchRequest, Vectors
+from lectern_runtime.ports import Position, Record, SearchRequest, Vectors, WriteResult
 from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 from lectern_runtime_tests.pipeline import (
@@ -521,3 +522,23 @@ def test_a_worker_says_which_topic_group_and_collection_are_its_own(tmp_path: Pa
     worker = Worker(worker_settings(), log=nothing, blobs=nothing, store=nothing, embedder=nothing)
     assert worker.topic == names.topic("ns", "kb", Topic.DOCUMENTS)
     assert (worker.group, worker.collection) == (names.consumer_group("ns", "kb", 1), COLLECTION)
+
+
+async def test_a_document_that_moves_to_other_readers_leaves_the_old_ones_first(pipe: Pipeline) -> None:
+    (pipe.source / "a.md").write_text("The boiler room key hangs behind the door.")
+    await pipe.sync()
+    await pipe.index()
+    await pipe.sync(partition=settings.PartitionSettings(tenant="acme", access_level="internal"))
+    ended: list[str] = []
+
+    async def write_document(collection: str, scope: Scope, record: DocumentRecord, chunks: Any) -> WriteResult:
+        if record.state is DELETED:
+            await asyncio.sleep(0.05)
+        result = await pipe.store.write_document(collection, scope, record, chunks)
+        ended.append(f"{record.access_level} {record.state.value}")
+        return result
+
+    await pipe.index(store=Wrapped(pipe.store, write_document=write_document))
+
+    assert ended == ["public Deleted", "internal Indexed"]
+    assert list(await pipe.content()) == ["internal:a.md"]
