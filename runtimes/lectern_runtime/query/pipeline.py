@@ -81,7 +81,9 @@ class Pipeline:
         def start() -> AsyncGenerator[Event, None]:
             return self._run(asked, scopes, collections, key, watch)
 
-        async with aclosing(self._flights.join(key, start)) as events:
+        # Who asks after a document changed must not be given what was retrieved before.
+        since = await self.cache.mark() if self.cache is not None else None
+        async with aclosing(self._flights.join(f"{key}/{since}", start)) as events:
             async for event, shared in events:
                 if isinstance(event, PieceBody):
                     yield event

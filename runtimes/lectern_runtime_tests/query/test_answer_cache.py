@@ -81,6 +81,28 @@ async def test_an_event_while_the_answer_is_made_keeps_it_out(world: World) -> N
         assert (await ask(client))["cache"] == "miss"
 
 
+async def test_who_asks_after_an_event_does_not_share_what_was_found_before(world: World) -> None:
+    world.generator.gate.clear()
+    app = world.app(CACHED)
+    async with calling(app) as client:
+        await heard(app)
+        asking = [asyncio.create_task(ask(client))]
+        async with asyncio.timeout(10):
+            while not world.generator.requests:
+                await asyncio.sleep(0.005)
+            before = await world.cache.mark()
+            await world.put("returns.md", RETURNS.replace("five", "nine"), version=2)
+            await world.tell("returns.md", Change.UPDATED)
+            while await world.cache.mark() == before:
+                await asyncio.sleep(0.005)
+        asking.append(asyncio.create_task(ask(client)))
+        await asyncio.sleep(0.05)
+        world.generator.gate.set()
+        old, new = await asyncio.gather(*asking)
+    assert "five working days" in old["answer"]
+    assert "nine working days" in new["answer"]
+
+
 async def test_other_readers_never_share_an_answer(world: World) -> None:
     await world.put("returns.md", RETURNS.replace("five", "two"), partition=ACME_SECRET)
     for levels, days in ((("public",), "five"), (("secret",), "two"), (("public",), "five")):
