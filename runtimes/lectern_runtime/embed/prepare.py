@@ -117,10 +117,10 @@ class Preparer:
         self._check(put)
         self.failpoint("fetch")
         with self.metrics.stage("fetch"):
-            data = await self.retry.call(lambda: self.blobs.get(put.sha256))
+            data = await self.retry.call(lambda: self.blobs.get(put.sha256), forever=True)
         self.failpoint("parse")
         with self.metrics.stage("parse"):
-            parsed = await self.retry.call(lambda: self.parser.parse(data, put.media_type))
+            parsed = await self.retry.call(lambda: self.parser.parse(data, put.media_type), forever=True)
         title = title_of(put, parsed)
         self.failpoint("chunk")
         with self.metrics.stage("chunk"):

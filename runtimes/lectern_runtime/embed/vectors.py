@@ -21,8 +21,6 @@ from lectern_runtime.ports import Embedder, EmbedderInfo
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Vector = NDArray[np.float32]
-OUTAGE = 2
-"""So many documents in a row whose texts fail for the world's sake mean that the model is away, not the text bad."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,9 @@ class _Text:
     digest: str
     text: str
     tokens: int
+
+
+_HARMLESS = _Text("", "word", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +57,36 @@ class Vectorizer:
             return await self._apart(plans)
 
     async def _apart(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
-        once = replace(self.retry, max_attempts=1)
+        """One document after the other, so that one which cannot be embedded costs only itself."""
         judged: list[Plan] = []
         vectors: dict[str, Vector] = {}
-        failed = 0
-        outage: Fault | None = None
         for plan in plans:
             missing = [each for each in _missing(plan) if each.digest not in vectors]
-            fault = outage if missing else None
-            if missing and outage is None:
-                try:
-                    vectors |= await self._call_all(missing, once)
-                    failed = 0
-                except DocumentError as error:
-                    fault = Fault("embed", error.reason, str(error))
-                except DependencyError as error:
-                    fault = Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts)
-                    failed += 1
-                    outage = fault if failed >= OUTAGE else None
+            fault: Fault | None = None
+            try:
+                vectors |= await self._alone(missing)
+            except DocumentError as error:
+                fault = Fault("embed", error.reason, str(error))
+            except DependencyError as error:
+                fault = Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts)
             judged.append(replace(plan, fault=fault) if fault is not None else plan)
         return judged, vectors
+
+    async def _alone(self, texts: list[_Text]) -> dict[str, Vector]:
+        """Vectors of one document. Raises `DependencyError` only when the model answers others and not this one.
+
+        While it does not answer a harmless word either, it is away, which is no text's fault, and is waited for.
+        """
+        once = replace(self.retry, max_attempts=1)
+        attempt = 1
+        while True:
+            try:
+                return await self._call_all(texts, once)
+            except DependencyError:
+                if attempt >= self.retry.max_attempts:
+                    raise
+                await self.retry.call(partial(self._call, [_HARMLESS]), forever=True)
+            attempt += 1
 
     async def _call_all(self, texts: list[_Text], retry: Retry) -> dict[str, Vector]:
         found: dict[str, Vector] = {}
@@ -94,13 +105,15 @@ class Vectorizer:
         except Exception as error:
             fault = unexpected("embed", error)
             raise DocumentError(fault.detail, stage=fault.stage, reason=fault.reason) from error
-        if vectors.shape != (len(call), self.info.dimensions) or not np.isfinite(vectors).all():
+        lengths = np.linalg.norm(vectors, axis=1, keepdims=True) if vectors.ndim == 2 else np.zeros(1)
+        usable = vectors.shape == (len(call), self.info.dimensions) and bool(np.isfinite(lengths).all())
+        if not usable or not lengths.all():
             raise EmbedderFailed(
-                f"{self.info.model} answered {len(call)} texts with vectors of shape {vectors.shape} or with numbers "
-                "that are not finite; check the model server",
+                f"{self.info.model} answered {len(call)} texts with vectors of shape {vectors.shape}, or some that "
+                "are zero or not finite; check the model server",
                 dependency="embedder",
             )
-        return vectors
+        return np.asarray(vectors / lengths, np.float32)
 
     def _calls(self, texts: list[_Text]) -> list[list[_Text]]:
         """Calls within the model's limits, of texts of similar length, so that little is padded."""

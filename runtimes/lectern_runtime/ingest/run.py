@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lectern_contract.errors import LecternError
 from lectern_contract.reports import RunReport
@@ -20,7 +20,7 @@ from lectern_runtime.ingest.changes import Candidate, Step
 from lectern_runtime.ingest.connector import Connector, Listed, SourceEmpty, Unlisted
 from lectern_runtime.ingest.examine import Examiner, Failpoint, Outcome, no_failpoint
 from lectern_runtime.ingest.globs import Selection
-from lectern_runtime.ingest.manifest import Manifest
+from lectern_runtime.ingest.manifest import Entry, Manifest
 from lectern_runtime.ingest.outcome import Tally
 from lectern_runtime.ingest.partitions import PartitionRules
 from lectern_runtime.ingest.publish import BATCH, Publisher
@@ -101,6 +101,7 @@ class _Run:
             knowledge_base=settings.knowledge_base, topic_id=topic_id, messages=manifest.message_digest(settings)
         )
         self._said = (old.topic_id, old.messages) == (self._new.topic_id, self._new.messages)
+        self._open: dict[str, Entry] = {}
         self._withdrawn: set[str] = set()
         self._unlisted: set[str] = set()
 
@@ -152,8 +153,10 @@ class _Run:
         outcomes = await self._examine_all(window)
         left = [(each.listed.uri, each.left) for each in window if each.left is not None]
         self._examiner.failpoint("publish")
+        await self._intend({each.listed.uri: each.known for each in window if each.known and each.left is not None})
         await self._publisher.publish([self._publisher.deleted(uri, partition) for uri, partition in left])
         self._examiner.failpoint("publish-puts")
+        await self._intend({each.candidate.listed.uri: each.entry for each in outcomes if each.entry and each.message})
         await self._publisher.publish([outcome.message for outcome in outcomes if outcome.message is not None])
         for outcome in outcomes:
             self._note(outcome)
@@ -199,6 +202,7 @@ class _Run:
         kept = {uri: entry for uri, entry in absent if not self.settings.prune or _at_or_below(uri, self._unlisted)}
         self._new.documents.update(kept)
         gone = [(uri, entry) for uri, entry in absent if uri not in kept]
+        await self._intend(dict(gone))
         for start in range(0, len(gone), BATCH):
             part = gone[start : start + BATCH]
             self._examiner.failpoint("publish-deletions")
@@ -206,10 +210,21 @@ class _Run:
             self._tally.deleted += len(part)
             self._on_progress(self._tally)
 
+    async def _intend(self, entries: Mapping[str, Entry]) -> None:
+        """Note, before it is said, what is about to be said of these documents: entries that no bytes match.
+
+        By these the next run says it again, or takes it back, where this one dies before its manifest is written.
+        """
+        if entries:
+            self._open |= {uri: entry.model_copy(update={"etag": "", "sha256": ""}) for uri, entry in entries.items()}
+            documents = {**self._old.documents, **self._open, **self._new.documents}
+            interim = self._old.model_copy(update={"documents": documents})
+            await manifest.write(self._examiner.blobs, self.settings, interim)
+
     async def remember(self) -> None:
         """Write the manifest, unless it is what it was: a pass over an unchanged source writes nothing."""
         self._examiner.failpoint("manifest")
-        if self._new != self._old:
+        if self._new != self._old or self._open:
             await manifest.write(self._examiner.blobs, self.settings, self._new)
 
 

@@ -26,7 +26,7 @@ from lectern_runtime.embed.parsed import ParsedDocument
 from lectern_runtime.embed.prepare import Task, title_of
 from lectern_runtime.embed.retry import LONGEST_SECONDS, Retry
 from lectern_runtime.embed.worker import BATCH_BYTES, BATCH_DOCUMENTS, Worker, batches
-from lectern_runtime.errors import LogError, StoreError
+from lectern_runtime.errors import BlobStoreError, LogError, StoreError
 from lectern_runtime.ports import Position, Record, SearchRequest, Vectors, WriteResult
 from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
@@ -252,15 +252,32 @@ async def test_a_model_that_is_away_for_a_moment_is_asked_again_when_it_said(pip
     assert registry.get_sample_value("lectern_worker_retries_total", {"dependency": "embedder"}) == 2
 
 
-async def test_a_model_that_stays_away_ends_in_dead_letters_with_the_attempts(pipe: Pipeline) -> None:
-    embed = Failing(pipe.embedder.embed, 1000, DependencyError("the model is away", dependency="embedder"))
+async def test_a_model_that_is_away_for_long_is_waited_for_and_nothing_is_given_up(pipe: Pipeline) -> None:
+    embed = Failing(pipe.embedder.embed, 50, DependencyError("the model is away", dependency="embedder"))
     for number in range(6):
-        await pipe.publish(await pipe.put(f"{number}.md", "text"))
+        await pipe.publish(await pipe.put(f"{number}.md", f"text {number}"))
     await pipe.index(embedder=Wrapped(pipe.embedder, embed=embed))
-    letters = await pipe.dead_letters()
-    assert {(body.stage, body.reason, body.attempts) for body in letters} == {("embed", "DependencyFailed", 3)}
-    assert len(letters) == 6
-    assert 1000 - embed.left == 3 + 2  # attempts together, then one alone each until it is clearly an outage
+    assert len(await pipe.content()) == 6
+    assert await pipe.dead_letters() == []
+
+
+async def test_blobs_and_parsers_that_are_away_are_waited_for(pipe: Pipeline) -> None:
+    parser = InlineParser()
+    blobs = Wrapped(pipe.blobs, get=Failing(pipe.blobs.get, 20, BlobStoreError("the volume is away")))
+    parse = Failing(parser.parse, 20, DependencyError("no process could be started", dependency="parser"))
+    await pipe.publish(await pipe.put("a.md", "text"))
+    await pipe.index(blobs=blobs, parser=Wrapped(parser, parse=parse))
+    assert await pipe.content() == {"public:a.md": ("text",)}
+    assert await pipe.dead_letters() == []
+
+
+async def test_a_model_whose_vectors_are_not_of_length_1_can_be_used(pipe: Pipeline) -> None:
+    async def embed(texts: Sequence[str]) -> Vectors:
+        return np.asarray(7 * await pipe.embedder.embed(texts), np.float32)
+
+    await pipe.publish(await pipe.put("a.md", "text"))
+    await pipe.index(embedder=Wrapped(pipe.embedder, embed=embed))
+    assert await pipe.content() == {"public:a.md": ("text",)}
 
 
 async def test_one_text_that_the_model_refuses_costs_only_its_document(pipe: Pipeline) -> None:

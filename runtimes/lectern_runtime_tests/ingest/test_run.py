@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from lectern_contract.messages import Deleted, Put
 from lectern_contract.names import Topic
 from lectern_contract.settings import PartitionRuleSettings
 from lectern_runtime.errors import LogError
+from lectern_runtime.ingest import manifest
 from lectern_runtime.ingest import run as running
 from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_SUCCEEDED, exit_status
@@ -295,13 +296,14 @@ async def test_a_broken_link_is_no_failure_where_nobody_asks_for_it(pipe: Pipeli
     assert counts(await pipe.sync(include=("**/*.md",))) == (0, 0, 1, 1)
 
 
-async def test_the_manifest_is_written_only_after_the_log_has_everything(pipe: Pipeline) -> None:
+async def test_the_manifest_calls_nothing_handed_over_before_the_log_has_it(pipe: Pipeline) -> None:
     for number in range(150):
         write(pipe, **{f"f{number:03}": f"text {number}"})
     settings = connector_settings(pipe.source)
     report = await running.run(settings, log=Refusing(pipe.log, 1), blobs=pipe.blobs)
     assert (report.result, report.reason) == ("Failed", "DependencyFailed")
-    assert await pipe.blobs.read_named(MANIFEST) is None
+    noted = await manifest.read(pipe.blobs, settings)
+    assert sum(bool(entry.sha256) for entry in noted.documents.values()) == running.WINDOW_DOCUMENTS
     assert len(await said(pipe)) == running.WINDOW_DOCUMENTS
     assert counts(await pipe.sync()) == (150, 0, 0, 0)
 
@@ -310,25 +312,40 @@ class Dead(BaseException):
     """The process was killed here."""
 
 
-POINTS = ("list", "read", "store", "publish", "publish-puts", "publish-deletions", "manifest")
+ANEW, SAID = (3, 1, 0, 0), (0, 1, 3, 0)
+POINTS = {
+    "list": ANEW,
+    "read": ANEW,
+    "store": ANEW,
+    "publish": ANEW,
+    "publish-puts": ANEW,
+    "publish-deletions": SAID,
+    "manifest": SAID,
+}
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_a_run_killed_anywhere_is_made_good_by_the_next(pipe: Pipeline, point: str) -> None:
+def dying_at(point: str) -> Callable[[str], None]:
+    def die(name: str) -> None:
+        if name == point:
+            raise Dead
+
+    return die
+
+
+@pytest.mark.parametrize(("point", "expected"), POINTS.items())
+async def test_a_run_killed_anywhere_is_made_good_by_the_next(
+    pipe: Pipeline, point: str, expected: tuple[int, int, int, int]
+) -> None:
     write(pipe, a="one", hr__b="two", c="three")
     await pipe.sync()
     write(pipe, a="other", d="four")
     (pipe.source / "c.md").unlink()
 
-    def die(name: str) -> None:
-        if name == point:
-            raise Dead
-
     settings = connector_settings(pipe.source, partition_rules=(INTERNAL,))
     with pytest.raises((Dead, BaseExceptionGroup)):
-        await running.run(settings, log=pipe.log, blobs=pipe.blobs, failpoint=die)
+        await running.run(settings, log=pipe.log, blobs=pipe.blobs, failpoint=dying_at(point))
     report = await pipe.sync(partition_rules=(INTERNAL,))
-    assert counts(report) == (3, 1, 0, 0)
+    assert counts(report) == expected
     last: dict[str, str] = {}
     for told in await said(pipe):
         last[told[1:]] = told[0]
@@ -373,3 +390,60 @@ async def test_progress_and_metrics_say_what_the_report_says(pipe: Pipeline) -> 
     labels = {"source": "files", "result": "published"}
     assert seen[-1] == report.published == registry.get_sample_value("lectern_connector_documents_total", labels) == 2
     assert registry.get_sample_value("lectern_connector_read_bytes_total", {"source": "files"}) == 6
+
+
+async def killed(pipe: Pipeline, **changes: Any) -> None:
+    """A run that says everything and dies before it writes its manifest."""
+    settings = connector_settings(pipe.source, **changes)
+    with pytest.raises((Dead, BaseExceptionGroup)):
+        await running.run(
+            settings, log=pipe.log, blobs=pipe.blobs, clock=lambda: clock() + 3600, failpoint=dying_at("manifest")
+        )
+
+
+async def test_an_edit_taken_back_after_a_killed_run_is_taken_back(pipe: Pipeline) -> None:
+    write(pipe, a="one")
+    await pipe.sync()
+    write(pipe, a="not for anyone")
+    await killed(pipe)
+    write(pipe, a="one")
+
+    await pipe.sync()
+    await pipe.index()
+
+    assert (await pipe.content())["public:a.md"] == ("one",)
+
+
+async def test_a_file_that_comes_back_after_a_killed_run_is_found_again(pipe: Pipeline) -> None:
+    write(pipe, a="one", b="two")
+    await pipe.sync()
+    (pipe.source / "a.md").rename(pipe.source.parent / "aside")
+    await killed(pipe)
+    (pipe.source.parent / "aside").rename(pipe.source / "a.md")
+
+    await pipe.sync()
+    await pipe.index()
+
+    assert "public:a.md" in await pipe.content()
+
+
+async def test_a_file_that_only_a_killed_first_run_saw_is_deleted_with_the_file(pipe: Pipeline) -> None:
+    write(pipe, a="one", b="two")
+    await killed(pipe)
+    (pipe.source / "a.md").unlink()
+
+    await pipe.sync()
+    await pipe.index()
+
+    assert list(await pipe.content()) == ["public:b.md"]
+
+
+async def test_a_rule_put_right_after_a_killed_run_leaves_nothing_to_the_wrong_readers(pipe: Pipeline) -> None:
+    write(pipe, hr__a="salaries")
+    await pipe.sync(partition_rules=(INTERNAL,))
+    await killed(pipe)
+
+    await pipe.sync(partition_rules=(INTERNAL,))
+    await pipe.index()
+
+    assert list(await pipe.content()) == ["internal:hr/a.md"]
