@@ -41,12 +41,14 @@ class Operator:
 
     async def settle(self) -> list[Write]:
         """Make one pass over everything and return its writes; a second pass, a minute later, must write nothing."""
-        first = await self._pass()
+        first = await self.look()
         self.clock.now += timedelta(minutes=1)
-        assert await self._pass() == [], "the second pass writes"
+        second = await self.look()
+        assert second == [], f"the second pass writes: {second}"
         return first
 
-    async def _pass(self) -> list[Write]:
+    async def look(self) -> list[Write]:
+        """Make one pass over everything and return its writes."""
         before = len(self.cluster.writes)
         for (kind, _, _), body in sorted(self.cluster.objects.items()):
             if kind in resources.KINDS:

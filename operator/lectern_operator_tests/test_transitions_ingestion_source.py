@@ -212,6 +212,30 @@ async def test_a_scheduled_run_is_told_and_never_pruned() -> None:
     assert named(source.cluster, "Job") == ["guides-connector-1"]
 
 
+async def test_a_scheduled_source_with_other_settings_is_not_synced_until_it_ran_with_them() -> None:
+    source = operator(worlds.changed(worlds.SOURCE, schedule="@daily"))
+    await source.settle()
+    ask(source, "first")
+    await source.settle()
+    (job,) = named(source.cluster, "Job")
+    source.cluster.finish(job, message=REPORT)
+    await source.settle()
+    assert source.judged(KIND, "guides")["Synced"] == ("True", "RunSucceeded")
+
+    source.cluster.edit(KIND, "guides", {"spec": {"metadata": {"team": "other"}}})
+    await source.look()  # the old settings go once the CronJob names the new ones
+    await source.settle()
+
+    assert source.judged(KIND, "guides")["Synced"] == ("Unknown", "Scheduled")
+    ask(source, "second")
+    await source.settle()
+    (newest,) = set(named(source.cluster, "Job")) - {job}
+    source.cluster.finish(newest, message=REPORT)
+    source.cluster.objects["Job", "team", newest]["status"]["startTime"] = "2026-11-22T10:00:00Z"
+    await source.settle()
+    assert source.judged(KIND, "guides")["Synced"] == ("True", "RunSucceeded")
+
+
 async def test_suspend_starts_nothing() -> None:
     source = operator(worlds.changed(worlds.SOURCE, suspend=True))
     await source.settle()

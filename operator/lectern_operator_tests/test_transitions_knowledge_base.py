@@ -289,7 +289,7 @@ async def test_a_name_that_is_taken_is_not_taken_over() -> None:
     theirs = kb.cluster.put(
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "docs-embedder", "namespace": "team"}, "spec": {}}
     )
-    await kb._pass()
+    await kb.look()
     assert kb.cluster.objects["Service", "team", "docs-embedder"] == theirs
     assert kb.judged(KIND, "docs")["Ready"] == ("False", "ApplyRefused")
     assert "Service docs-embedder exists already and is not ours" in kb.condition(KIND, "docs", "Ready")["message"]
@@ -353,5 +353,5 @@ async def test_a_generation_that_somebody_else_caused_takes_no_readiness_away() 
 async def test_our_own_change_is_not_ready_before_the_controller_has_looked() -> None:
     kb = await ready(FIXED)
     kb.cluster.edit("Deployment", "docs-worker", {"spec": {"replicas": 5}})
-    await kb._pass()
+    await kb.look()
     assert kb.judged(KIND, "docs")["WorkersReady"] == ("Unknown", "Progressing")

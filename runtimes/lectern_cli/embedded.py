@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import ipaddress
+import logging
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -16,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
 
 from lectern_cli import failures, generations, http_server, statuses
@@ -25,6 +28,7 @@ from lectern_cli.generations import Generation
 from lectern_cli.plan import Plan
 from lectern_cli.withdrawal import Withdrawal
 from lectern_contract import names, wiring
+from lectern_contract.errors import DependencyError
 from lectern_contract.payload import DocumentState
 from lectern_contract.reports import RunReport
 from lectern_contract.resources import KnowledgeBase
@@ -42,6 +46,8 @@ from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
 from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics, WorkerMetrics
+
+logger = logging.getLogger("lectern.embedded")
 
 LOOK_SECONDS = 0.1
 """How often the state of the workers is looked at, for status and progress."""
@@ -283,7 +289,10 @@ async def _watch(embedded: Embedded) -> None:
     """Look at the workers again and again; a complete new generation takes over."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
-        await look(embedded)
+        try:
+            await look(embedded)
+        except DependencyError as error:
+            logger.warning("the state of the workers could not be read, trying again: %s", error)
 
 
 async def look(embedded: Embedded) -> None:
@@ -334,8 +343,13 @@ def _app(embedded: Embedded) -> FastAPI:
     app = create_app(plan.query, services)
 
     @app.get("/resources", include_in_schema=False)
-    async def resources() -> dict[str, Any]:
-        """The resources with their status, as a Kubernetes list; `lectern status` reads it."""
-        return {"apiVersion": "v1", "kind": "List", "items": embedded.told()}
+    async def resources(request: Request) -> JSONResponse:
+        """The resources with their status, as a Kubernetes list; `lectern status` reads it on the same machine.
+
+        It names documents of every reader, so that nobody else is told.
+        """
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            return JSONResponse({"title": "only callers on this machine are told", "status": 403}, 403)
+        return JSONResponse({"apiVersion": "v1", "kind": "List", "items": embedded.told()})
 
     return app

@@ -16,6 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from lectern_contract.errors import ConfigurationError
+from lectern_runtime.programs import MOST_CONNECTIONS
 
 DRAIN_SECONDS = 10
 _OTHER = "choose another --port or --host"
@@ -59,7 +60,12 @@ def url_of(server: socket.socket) -> str:
 async def serving(app: FastAPI, server: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on `server`; yields once it answers. Raises `ConfigurationError` when it cannot start."""
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=DRAIN_SECONDS
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
     )
     running = _Server(config)
     task = asyncio.create_task(running.serve(sockets=[server]))

@@ -16,6 +16,9 @@ from lectern_contract.settings import ConnectorSettings, QuerySettings, WorkerSe
 EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 """Done as asked; a fault of the world; a fault of the configuration or the data directory."""
 
+MOST_CONNECTIONS = 1_000
+"""Of one HTTP server, idle ones included; beyond it answers 503, so that dawdlers cannot use up the descriptors."""
+
 S = TypeVar("S", ConnectorSettings, WorkerSettings, QuerySettings)
 
 

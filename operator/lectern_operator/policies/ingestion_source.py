@@ -162,12 +162,30 @@ def _synced(source: IngestionSource, planned: Plan, last: LastRun | None, troubl
         status: Truth = "True" if _in_effect(source, planned) else "Unknown"
         since = f"Job {last.job} has been running since {last.started_at}"
         return Verdict(aspect, status, Reason.RUNNING, f"{since}: {trouble}" if trouble else since)
+    if last.settings_hash not in (None, planned.settings_hash):
+        return _other_settings(source)
     if last.result == "Succeeded" and last.failed == 0:
         counts = f"{last.listed} listed, {last.published} new or changed, {last.deleted} gone"
         return Verdict(aspect, "True", Reason.RUN_SUCCEEDED, f"the last run finished: {counts}")
-    ask = f"kubectl annotate --overwrite isrc {source.name} {names.SYNC_REQUESTED}=$(date +%s)"
     what = f"{last.failed} of {last.listed} documents were left behind" if last.result == "Succeeded" else "it failed"
-    return Verdict(aspect, "False", Reason.RUN_FAILED, f"the last run: {what}: {last.message}; to run it again: {ask}")
+    return Verdict(
+        aspect, "False", Reason.RUN_FAILED, f"the last run: {what}: {last.message}; to run it again: {_ask(source)}"
+    )
+
+
+def _other_settings(source: IngestionSource) -> Verdict:
+    """What the index holds came of settings that are no longer the source's: who may read what may differ."""
+    aspect = ConditionType.SYNCED
+    if source.spec.suspend:
+        return Verdict(aspect, "Unknown", Reason.SUSPENDED, "spec.suspend is true, and the last run had other settings")
+    when = f"the CronJob runs at {source.spec.schedule} ({source.spec.time_zone})"
+    return Verdict(
+        aspect, "Unknown", Reason.SCHEDULED, f"the last run had other settings; {when}; to run now: {_ask(source)}"
+    )
+
+
+def _ask(source: IngestionSource) -> str:
+    return f"kubectl annotate --overwrite isrc {source.name} {names.SYNC_REQUESTED}=$(date +%s)"
 
 
 def _before_run(source: IngestionSource, planned: Plan) -> Verdict:

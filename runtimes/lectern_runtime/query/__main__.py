@@ -63,6 +63,7 @@ async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, por
         config = uvicorn.Config(
             app,
             access_log=False,
+            limit_concurrency=programs.MOST_CONNECTIONS,
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,

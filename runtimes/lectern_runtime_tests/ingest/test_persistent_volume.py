@@ -9,6 +9,7 @@ import pytest
 
 from lectern_contract.errors import DocumentError
 from lectern_runtime.ingest.connector import Listed, SourceEmpty, SourceUnavailable, Unlisted
+from lectern_runtime.ingest.connectors import persistent_volume
 from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
 
 LATER = 4_000_000_000.0
@@ -171,3 +172,18 @@ async def test_a_file_that_grows_while_it_is_read_is_not_taken(tmp_path: Path, m
 
     monkeypatch.setattr(os, "fstat", growing)
     assert await reason(tmp_path, "log.md") == "ChangedWhileRead"
+
+
+def test_a_folder_that_became_a_link_after_its_path_was_found_is_not_followed(tmp_path: Path) -> None:
+    inside, outside = tmp_path / "source" / "folder", tmp_path / "outside"
+    for folder in (inside, outside):
+        folder.mkdir(parents=True)
+        (folder / "a.md").write_text("text")
+    path = str(inside / "a.md")
+    assert persistent_volume._read_if_still(path, 100) == b"text"
+
+    (inside / "a.md").unlink()
+    inside.rmdir()
+    inside.symlink_to(outside)
+
+    assert persistent_volume._read_if_still(path, 100) is None

@@ -147,10 +147,20 @@ def _target_below(root: str, path: str) -> str:
     return real
 
 
+def _opened_path(descriptor: int) -> str | None:
+    """The path that the kernel followed to the open file, or None where the system does not tell."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 names of files are texts here, undecodable ones too
+    except OSError:
+        return None
+
+
 def _read_if_still(path: str, max_bytes: int) -> bytes | None:
     """The file's bytes, or None when it changed meanwhile. A swapped link or a pipe cannot mislead or block."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as stream:  # noqa: PTH123 a descriptor has no path
+        if _opened_path(descriptor) not in (None, path):
+            return None  # a folder above it became a link after its real path was found
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             raise OSError(errno.EINVAL, "not a file")
