@@ -78,7 +78,12 @@ def test_make_demo_installs_nothing_once_it_is_installed(tmp_path: Path) -> None
         os.utime(path, (then + number, then + number))
 
     planned = subprocess.run(
-        ["make", "-n", "demo"], cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True
+        ["make", "--no-print-directory", "-n", "demo"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
     ).stdout.splitlines()
 
     assert len(planned) == 1, planned
