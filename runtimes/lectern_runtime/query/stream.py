@@ -7,6 +7,7 @@ fails until then is an ordinary problem with its own status.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing
@@ -111,10 +112,9 @@ class EventStream(Response):
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_left(receive))
         try:
-            async with asyncio.timeout_at(self._deadline + _GRACE_SECONDS):
-                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
-        except TimeoutError:
-            pass  # the reader takes too long: the connection is cut off without an end of the stream
+            with contextlib.suppress(TimeoutError):  # a reader that takes too long is cut off without an end
+                async with asyncio.timeout_at(self._deadline + _GRACE_SECONDS):
+                    await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
         finally:
             for task in (sending, leaving):
                 task.cancel()
