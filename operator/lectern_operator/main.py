@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
 logger = logging.getLogger("lectern.operator")
+TEI_IMAGE = "ghcr.io/huggingface/text-embeddings-inference"
 INACTIVITY_SECONDS = 70.0
 PATIENCE_SECONDS = 3 * INACTIVITY_SECONDS
 STOP_SECONDS = 10.0
@@ -55,9 +56,6 @@ class Options:
     port: int
     resync_seconds: float
     log_level: str
-
-
-TEI_IMAGE = "ghcr.io/huggingface/text-embeddings-inference"
 
 
 def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:

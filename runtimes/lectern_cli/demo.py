@@ -23,7 +23,6 @@ from lectern_cli.client import Client
 from lectern_contract.errors import ConfigurationError
 
 KEY = "questions.yaml"
-EXCERPT = 240
 
 
 class Question(BaseModel):

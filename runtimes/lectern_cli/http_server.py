@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import socket
 from collections.abc import AsyncIterator, Iterator
 
@@ -19,34 +18,6 @@ from lectern_contract.errors import ConfigurationError
 from lectern_runtime.programs import MOST_CONNECTIONS
 
 DRAIN_SECONDS = 10
-_OTHER = "choose another --port or --host"
-_NEXT_STEPS = {
-    errno.EADDRINUSE: "stop what listens there or choose another --port",
-    errno.EACCES: "choose a --port from 1024 on",
-    errno.EADDRNOTAVAIL: "choose a --host of this machine, such as 127.0.0.1",
-}
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket; raises `ConfigurationError` when the address is none, or the port is taken or not allowed."""
-    try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except OSError as error:
-        raise ConfigurationError(
-            f"--host {host}: not an address of this machine: {error.strerror}; use 127.0.0.1, or 0.0.0.0 for all"
-        ) from error
-    # asyncio turns Nagle's algorithm off only where the protocol is named: without it an answer waits 40 ms
-    server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        server.bind(address)
-        server.listen()
-    except OSError as error:
-        server.close()
-        raise ConfigurationError(
-            f"port {port} of {host} cannot be used: {error.strerror}; {_NEXT_STEPS.get(error.errno or 0, _OTHER)}"
-        ) from error
-    return server
 
 
 def url_of(server: socket.socket) -> str:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lectern_cli import manifests, plan
+from lectern_runtime import programs
 
 if TYPE_CHECKING:
     from lectern_cli.embedded import Embedded
@@ -88,9 +89,9 @@ async def _opened(options: Options, console: Console) -> AsyncIterator[Embedded]
     if read.others:
         _say(console, f"passed over, because they are not Lectern's: {', '.join(read.others)}", style="dim")
     _say(console, f"starting; the state is kept in {options.data_directory}", style="dim")
-    from lectern_cli import embedded, http_server  # a second of imports
+    from lectern_cli import embedded  # a second of imports
 
-    server = http_server.listen(options.host, options.port)
+    server = programs.listening(options.host, options.port)
     async with embedded.running(
         planned, data_directory=options.data_directory, server=server, sync_seconds=options.sync_seconds
     ) as running:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from lectern_cli import http_server
 from lectern_contract.errors import ConfigurationError
+from lectern_runtime import programs
 
 
 async def test_it_serves_while_the_block_lasts() -> None:
@@ -22,7 +23,7 @@ async def test_it_serves_while_the_block_lasts() -> None:
     async def root() -> str:
         return "here"
 
-    server = http_server.listen("127.0.0.1", 0)
+    server = programs.listening("127.0.0.1", 0)
     url = http_server.url_of(server)
     async with http_server.serving(app, server), httpx.AsyncClient(trust_env=False) as http:
         assert (await http.get(url)).json() == "here"
@@ -39,17 +40,17 @@ async def test_an_app_that_cannot_start_is_an_error_and_ends_nothing_else() -> N
             raise RuntimeError("no")
         yield
 
-    server = http_server.listen("127.0.0.1", 0)
+    server = programs.listening("127.0.0.1", 0)
     with server, pytest.raises(ConfigurationError, match="ended while it started"):
         async with http_server.serving(FastAPI(lifespan=broken), server):
             pytest.fail("it must not serve")
 
 
 def test_a_taken_port_is_said_with_the_next_step() -> None:
-    with http_server.listen("127.0.0.1", 0) as taken:
+    with programs.listening("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=rf"port {port} of 127\.0\.0\.1.*in use; stop what listens there"):
-            http_server.listen("127.0.0.1", port)
+            programs.listening("127.0.0.1", port)
 
 
 def test_a_port_that_needs_rights_is_said_with_the_next_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +61,7 @@ def test_a_port_that_needs_rights_is_said_with_the_next_step(monkeypatch: pytest
     monkeypatch.setattr(socket, "socket", Refusing)
 
     with pytest.raises(ConfigurationError, match="Permission denied; choose a --port from 1024 on"):
-        http_server.listen("127.0.0.1", 80)
+        programs.listening("127.0.0.1", 80)
 
 
 @pytest.mark.parametrize(
@@ -68,5 +69,5 @@ def test_a_port_that_needs_rights_is_said_with_the_next_step(monkeypatch: pytest
     [("127.0.0.1", "http://127.0.0.1:"), ("localhost", "http://"), ("0.0.0.0", "http://127.0.0.1:")],
 )
 def test_the_url_is_one_that_a_browser_on_this_machine_can_open(host: str, url: str) -> None:
-    with http_server.listen(host, 0) as server:
+    with programs.listening(host, 0) as server:
         assert http_server.url_of(server).startswith(url)

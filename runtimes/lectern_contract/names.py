@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-MAX_RESOURCE_NAME = 40
 FIELD_MANAGER = "lectern"
 LABEL_PREFIX = "lectern.dev"
-FINALIZER = f"{LABEL_PREFIX}/external-state"
 
 SYNC_REQUESTED = f"{LABEL_PREFIX}/sync-requested-at"
 

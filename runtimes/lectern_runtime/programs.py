@@ -5,6 +5,7 @@ Each main composes its own adapters; here are only the steps before that, with o
 
 from __future__ import annotations
 
+import errno
 import socket
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,13 @@ EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 
 MOST_CONNECTIONS = 1_000
 """Of one HTTP server, idle ones included; beyond it answers 503, so that dawdlers cannot use up the descriptors."""
+
+_OTHER = "choose another --port or --host"
+_NEXT_STEPS = {
+    errno.EADDRINUSE: "stop what listens there or choose another --port",
+    errno.EACCES: "choose a --port from 1024 on",
+    errno.EADDRNOTAVAIL: "choose a --host of this machine, such as 127.0.0.1",
+}
 
 S = TypeVar("S", ConnectorSettings, WorkerSettings, QuerySettings)
 
@@ -40,17 +48,22 @@ def load_settings(path: Path, model: type[S]) -> S:
 
 
 def listening(host: str, port: int) -> socket.socket:
-    """A bound and listening socket; raises `ConfigurationError` when the port is taken or not allowed."""
+    """A bound socket; raises `ConfigurationError` when the address is none, or the port is taken or not allowed."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigurationError(
+            f"--host {host}: not an address of this machine: {error.strerror}; use 127.0.0.1, or 0.0.0.0 for all"
+        ) from error
     # asyncio turns Nagle's algorithm off only where the protocol is named: without it an answer waits 40 ms
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        server.bind((host, port))
+        server.bind(address)
         server.listen()
     except OSError as error:
         server.close()
         raise ConfigurationError(
-            f"port {port} of {host} cannot be used: {error.strerror}; stop what listens there or choose another --port"
+            f"port {port} of {host} cannot be used: {error.strerror}; {_NEXT_STEPS.get(error.errno or 0, _OTHER)}"
         ) from error
     return server

@@ -14,7 +14,6 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -35,6 +34,7 @@ from lectern_runtime.embed.retry import Retry
 from lectern_runtime.embed.sandbox import Limits, Parser, ParserSandbox
 from lectern_runtime.embed.vectors import Vectorizer
 from lectern_runtime.embed.write import Done, Writer
+from lectern_runtime.moments import rfc3339
 from lectern_runtime.ports import BlobStore, CollectionSpec, Consumer, Embedder, Log, Record, VectorStore
 from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
@@ -274,7 +274,7 @@ class Worker:
             retry=self._retry,
             metrics=self._metrics,
             failpoint=self._failpoint,
-            now=lambda: datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds"),
+            now=lambda: rfc3339(self._clock()),
         )
 
     def _failed_attempt(self, error: DependencyError) -> None:

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from lectern_contract.errors import ConfigurationError, DataDirectoryError, LecternError
 from lectern_contract.reports import MAX_FAILURES, MAX_MESSAGE, DocumentFailure, RunReport
 from lectern_runtime.ingest.connector import SourceEmpty, SourceUnavailable
+from lectern_runtime.moments import rfc3339
 
 EXIT_SUCCEEDED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 _CONFIGURATION_REASONS = frozenset({"ConfigurationInvalid", "DataDirectoryUnusable"})
@@ -83,11 +83,6 @@ def exit_status(report: RunReport) -> int:
     if report.result == "Succeeded":
         return EXIT_SUCCEEDED
     return EXIT_CONFIGURATION if report.reason in _CONFIGURATION_REASONS else EXIT_FAILED
-
-
-def rfc3339(seconds: float) -> str:
-    """Seconds since 1970 as a time in UTC, to the millisecond."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _reason(error: LecternError) -> str:

@@ -17,7 +17,7 @@ from lectern_contract.names import Topic
 from lectern_contract.scope import Partition
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime.ingest.manifest import Entry
-from lectern_runtime.ingest.outcome import rfc3339
+from lectern_runtime.moments import rfc3339
 from lectern_runtime.ports import Log, OutgoingRecord
 
 BATCH = 500
