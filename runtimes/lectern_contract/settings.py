@@ -258,8 +258,9 @@ def load(data: bytes) -> AnySettings:
         return _ANY.validate_json(data)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in fault["loc"]) or "settings.json"
+        place = ".".join(str(part) for part in fault["loc"])
+        cause = f"{place}: {fault['msg']}" if place else fault["msg"]
         raise SettingsInvalid(
-            f"settings.json: {where}: {fault['msg']}; the operator and this image must be of one release "
+            f"settings.json: {cause}; the operator and this image must be of one release "
             f"(this one reads schema version {SETTINGS_VERSION})"
         ) from error
