@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from lectern_operator.clients.errors import NotServed
-from lectern_operator.policies.facts import Known
+from lectern_operator.facts import Known
 from lectern_operator.reconcilers import children
 from lectern_operator.reconcilers.world import World
 from lectern_operator_tests import worlds

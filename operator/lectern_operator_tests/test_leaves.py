@@ -19,10 +19,10 @@ from lectern_contract.generation import index_identity
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint, parse_as
 from lectern_operator.desired import connector, query
 from lectern_operator.desired import knowledge_base as desired
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import ingestion_source as source_policy
 from lectern_operator.policies import knowledge_base as policy
 from lectern_operator.policies import rag_endpoint as endpoint_policy
-from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator_tests import leaves, worlds
 from lectern_operator_tests.leaves import Change
 

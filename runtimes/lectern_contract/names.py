@@ -12,6 +12,12 @@ FIELD_MANAGER = "lectern"
 LABEL_PREFIX = "lectern.dev"
 
 SYNC_REQUESTED = f"{LABEL_PREFIX}/sync-requested-at"
+FULL_RESYNC_REQUESTED = f"{LABEL_PREFIX}/full-resync-requested-at"
+REPLAY_REQUESTED = f"{LABEL_PREFIX}/replay-requested-at"
+PAUSED = f"{LABEL_PREFIX}/paused"
+"""Annotation that a user puts on one child: `true` makes the operator leave it as it is."""
+FINALIZER = f"{LABEL_PREFIX}/external-state"
+"""Holds a KnowledgeBase whose collections and topics are deleted with it until they are gone."""
 
 SETTINGS_DIRECTORY = "/etc/lectern/settings"
 SETTINGS_FILE = f"{SETTINGS_DIRECTORY}/settings.json"
@@ -32,7 +38,10 @@ class Role(StrEnum):
     EMBEDDER = "embedder"
     WORKER = "worker"
     CONNECTOR = "connector"
+    RECEIVER = "receiver"
     QUERY = "query"
+    GENERATOR = "generator"
+    RERANKER = "reranker"
 
 
 class Topic(StrEnum):

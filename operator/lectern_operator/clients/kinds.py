@@ -13,11 +13,12 @@ from lectern_contract import resources
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: its API version, and its name in URLs."""
+    """One kind: its API version, and its name in URLs; `optional` where another project brings it."""
 
     api_version: str
     name: str
     plural: str
+    optional: bool = False
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """Return the URL path of the list, of one object or of its subresource."""
@@ -33,14 +34,23 @@ CHILDREN = {
     kind.name: kind
     for kind in (
         Kind("apps/v1", "Deployment", "deployments"),
+        Kind("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
         Kind("batch/v1", "CronJob", "cronjobs"),
         Kind("batch/v1", "Job", "jobs"),
-        Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects"),
-        Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications"),
+        Kind("gateway.networking.k8s.io/v1", "HTTPRoute", "httproutes", optional=True),
+        Kind("kafka.strimzi.io/v1", "KafkaTopic", "kafkatopics", optional=True),
+        Kind("keda.sh/v1alpha1", "ScaledObject", "scaledobjects", optional=True),
+        Kind("keda.sh/v1alpha1", "TriggerAuthentication", "triggerauthentications", optional=True),
+        Kind("monitoring.coreos.com/v1", "ServiceMonitor", "servicemonitors", optional=True),
+        Kind("networking.k8s.io/v1", "Ingress", "ingresses"),
+        Kind("networking.k8s.io/v1", "NetworkPolicy", "networkpolicies"),
+        Kind("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
         Kind("v1", "ConfigMap", "configmaps"),
         Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
         Kind("v1", "Pod", "pods"),
+        Kind("v1", "Secret", "secrets"),
         Kind("v1", "Service", "services"),
+        Kind("v1", "ServiceAccount", "serviceaccounts"),
     )
 }
 """What carries the label of an owner; pods are read only."""

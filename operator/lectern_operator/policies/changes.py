@@ -17,19 +17,28 @@ Key = tuple[str, str]
 """Kind and name of a child."""
 
 ORDER = (
+    "ServiceAccount",
+    "NetworkPolicy",
     "ConfigMap",
+    "Secret",
     "PersistentVolumeClaim",
+    "KafkaTopic",
     "Service",
     "TriggerAuthentication",
+    "PodDisruptionBudget",
     "Deployment",
     "ScaledObject",
+    "HorizontalPodAutoscaler",
     "CronJob",
     "Job",
+    "Ingress",
+    "HTTPRoute",
+    "ServiceMonitor",
 )
 """Kinds in the order of apply: what is referred to comes first."""
-_WRITTEN_ONCE = frozenset({"Job"})
-"""A run is asked for once; its template cannot change after that."""
-_PRUNED_FIRST = frozenset({"ScaledObject"})
+_WRITTEN_ONCE = frozenset({"Job", "Secret"})
+"""A run is asked for once, and its template cannot change after that; a secret that we made is random and stays."""
+_PRUNED_FIRST = frozenset({"HorizontalPodAutoscaler", "ScaledObject"})
 """An autoscaler that is wanted no more must not fight over the replicas that we write next."""
 
 

@@ -20,9 +20,9 @@ from lectern_contract import names, pending
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_contract.resources.status import ConditionType, IngestionSourceStatus, LastRun, Reason
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import knowledge_base, runs, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
-from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator.policies.runs import Run
 
 

@@ -14,9 +14,9 @@ from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.status import ConditionType, KnowledgeBaseStatus, Reason
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import summary, workload
 from lectern_operator.policies.changes import Key, Manifest
-from lectern_operator.policies.facts import Fact, Known, Unknown
 
 FIRST_GENERATION = 1
 KEDA_RETRY_SECONDS = 10.0

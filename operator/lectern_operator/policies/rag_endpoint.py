@@ -11,9 +11,9 @@ from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
 from lectern_contract.resources.status import ConditionType, RagEndpointStatus, Reason
+from lectern_operator.facts import Fact, Known
 from lectern_operator.policies import knowledge_base, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
-from lectern_operator.policies.facts import Fact, Known
 
 
 @dataclass(frozen=True, slots=True)

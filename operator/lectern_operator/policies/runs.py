@@ -15,9 +15,9 @@ from lectern_contract import labels, reports
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.reports import RunReport
 from lectern_contract.resources.status import LastRun
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import workload
 from lectern_operator.policies.changes import Manifest, owned
-from lectern_operator.policies.facts import Fact, Known, Unknown
 
 MAX_REQUEST = 256
 KEPT_JOBS = 3

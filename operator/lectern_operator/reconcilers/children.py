@@ -10,8 +10,8 @@ from typing import TypeVar
 from lectern_contract.errors import ResourceInvalid
 from lectern_contract.resources import AnyResource, KnowledgeBase, parse_as
 from lectern_operator.clients.errors import NotFound, NotServed, Refused
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies.changes import Changes, Key, key, owned
-from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator.reconcilers.world import Cluster, Manifest, World
 
 T = TypeVar("T")

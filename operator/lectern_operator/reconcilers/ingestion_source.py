@@ -7,9 +7,9 @@ from dataclasses import replace
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_operator.desired import connector as desired
+from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import changes
 from lectern_operator.policies import ingestion_source as policy
-from lectern_operator.policies.facts import Fact, Known, Unknown
 from lectern_operator.reconcilers import children
 from lectern_operator.reconcilers.world import Outcome, World
 

@@ -29,12 +29,21 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     SPEC_HONORED = "SpecHonored"
+    REFERENCES_FOUND = "ReferencesFound"
     EMBEDDING_READY = "EmbeddingReady"
+    TOPICS_READY = "TopicsReady"
+    COLLECTION_READY = "CollectionReady"
     WORKERS_READY = "WorkersReady"
     SCALER_READY = "ScalerReady"
     KNOWLEDGE_BASE_FOUND = "KnowledgeBaseFound"
+    ENDPOINTS_ALLOWED = "EndpointsAllowed"
+    CONFIG_APPLIED = "ConfigApplied"
     SYNCED = "Synced"
+    RECEIVER_READY = "ReceiverReady"
     QUERY_READY = "QueryReady"
+    GENERATION_READY = "GenerationReady"
+    RERANKER_READY = "RerankerReady"
+    ROUTE_READY = "RouteReady"
 
 
 class Reason(StrEnum):
@@ -66,6 +75,38 @@ class Reason(StrEnum):
     RUN_FAILED = "RunFailed"
     SCHEDULED = "Scheduled"
     APPLY_REFUSED = "ApplyRefused"
+    DIMENSION_MISMATCH = "DimensionMismatch"
+    EMBEDDER_MISMATCH = "EmbedderMismatch"
+    EMBEDDER_VERIFIED = "EmbedderVerified"
+    EMBEDDER_UNREACHABLE = "EmbedderUnreachable"
+    TOPICS_EXIST = "TopicsExist"
+    TOPICS_CHANGED = "TopicsChanged"
+    TOPIC_NOT_READY = "TopicNotReady"
+    BROKER_UNREACHABLE = "BrokerUnreachable"
+    STRIMZI_NOT_INSTALLED = "StrimziNotInstalled"
+    CREDENTIALS_REJECTED = "CredentialsRejected"
+    COLLECTION_EXISTS = "CollectionExists"
+    COLLECTION_CHANGED = "CollectionChanged"
+    COLLECTION_TAKEN = "CollectionTaken"
+    VECTOR_STORE_UNREACHABLE = "VectorStoreUnreachable"
+    WAITING = "Waiting"
+    REFERENCES_EXIST = "ReferencesExist"
+    SECRET_MISSING = "SecretMissing"
+    CONFIG_MAP_MISSING = "ConfigMapMissing"
+    ACCESS_DENIED = "AccessDenied"
+    NAMESPACE_NOT_ALLOWED = "NamespaceNotAllowed"
+    ENDPOINTS_AS_ALLOWED = "EndpointsAsAllowed"
+    SETTINGS_LOADED = "SettingsLoaded"
+    SETTINGS_PENDING = "SettingsPending"
+    SETTINGS_REFUSED = "SettingsRefused"
+    ROUTE_ACCEPTED = "RouteAccepted"
+    ROUTE_REJECTED = "RouteRejected"
+    GATEWAY_NOT_INSTALLED = "GatewayNotInstalled"
+    NOT_NEEDED = "NotNeeded"
+    SCALED_TO_ZERO = "ScaledToZero"
+    CHILD_PAUSED = "ChildPaused"
+    DELETION_BLOCKED = "DeletionBlocked"
+    DELETING = "Deleting"
     UNKNOWN = "Unknown"
 
 
@@ -96,6 +137,38 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.RUN_FAILED: "The last run failed or left documents behind; the message says which and why.",
     Reason.SCHEDULED: "The next run is in the hands of the CronJob.",
     Reason.APPLY_REFUSED: "The API server refused a child, or its name is taken; the message carries its words.",
+    Reason.DIMENSION_MISMATCH: "The embedding server returns vectors of another length than the spec says; no collection is made or changed.",
+    Reason.EMBEDDER_MISMATCH: "The embedding server cannot take what the spec asks for (model or longest input); the message says which.",
+    Reason.EMBEDDER_VERIFIED: "The embedding server answers, and its vectors have the length that the spec says.",
+    Reason.EMBEDDER_UNREACHABLE: "The embedding server gives no usable answer; the message carries its words.",
+    Reason.TOPICS_EXIST: "Every topic exists as the spec says.",
+    Reason.TOPICS_CHANGED: "A topic is not as the spec says and cannot be mended without loss; the message says what differs.",
+    Reason.TOPIC_NOT_READY: "Strimzi has not made a topic yet, or reports why it cannot.",
+    Reason.BROKER_UNREACHABLE: "No broker of `spec.messaging.bootstrapServers` answers.",
+    Reason.STRIMZI_NOT_INSTALLED: "The kind KafkaTopic is not known to the API server.",
+    Reason.CREDENTIALS_REJECTED: "A server refuses the credentials of the named Secret.",
+    Reason.COLLECTION_EXISTS: "Collection, shard keys, indexes and alias are as the spec says.",
+    Reason.COLLECTION_CHANGED: "The collection differs from the spec in what cannot be changed in place; the message says what.",
+    Reason.COLLECTION_TAKEN: "A collection or alias of that name exists and belongs to somebody else.",
+    Reason.VECTOR_STORE_UNREACHABLE: "The server of `spec.vectorStore.url` gives no usable answer.",
+    Reason.WAITING: "An earlier part of the chain is not ready yet; the message names it.",
+    Reason.REFERENCES_EXIST: "Every Secret and ConfigMap that the spec names has the keys that are needed.",
+    Reason.SECRET_MISSING: "A Secret that the spec names does not exist, or lacks a key.",
+    Reason.CONFIG_MAP_MISSING: "A ConfigMap that the spec names does not exist, or lacks a key.",
+    Reason.ACCESS_DENIED: "The operator has no right to read or write something; the message says which right.",
+    Reason.NAMESPACE_NOT_ALLOWED: "An endpoint of another namespace names a knowledge base whose `allowedNamespaces` does not list it.",
+    Reason.ENDPOINTS_AS_ALLOWED: "Every endpoint that names the knowledge base may use it.",
+    Reason.SETTINGS_LOADED: "Every running pod has loaded the settings that the spec asks for.",
+    Reason.SETTINGS_PENDING: "Some pods still run earlier settings, or have not said what they run.",
+    Reason.SETTINGS_REFUSED: "A pod refuses its settings file: operator and image are not of one release.",
+    Reason.ROUTE_ACCEPTED: "The Gateway accepted the route, or the Ingress has been made.",
+    Reason.ROUTE_REJECTED: "The Gateway did not accept the route; the message carries its words.",
+    Reason.GATEWAY_NOT_INSTALLED: "The kind HTTPRoute is not known to the API server.",
+    Reason.NOT_NEEDED: "The spec asks for nothing of this kind.",
+    Reason.SCALED_TO_ZERO: "No replica runs because nothing asks for one; the first request starts one.",
+    Reason.CHILD_PAUSED: "A child carries the annotation `lectern.dev/paused`: it is left as it is.",
+    Reason.DELETION_BLOCKED: "External state cannot be deleted; the message has the command that frees the object.",
+    Reason.DELETING: "The resource is being deleted, with what its deletion policy names.",
     Reason.UNKNOWN: "The fact could not be read yet.",
 }
 
@@ -148,6 +221,25 @@ class Component(StatusModel):
     message: str = Field(default="", max_length=256, description="What it is waiting for.")
 
 
+class PartitionState(StatusModel):
+    """One partition of the index and where its points lie."""
+
+    name: str = Field(
+        max_length=127, description="`tenant/accessLevel`, or the tenant where a shard key stands for it."
+    )
+    shard_key: str = Field(max_length=253, description="Shard key that its points are written with.")
+    placement: Literal["Dedicated", "Shared", "Promoting"] = Field(
+        description="Shards of its own, the shared fallback shard, or on the way from one to the other."
+    )
+
+
+class Endpoint(StatusModel):
+    """One address that the resource answers at."""
+
+    name: str = Field(max_length=63, description="What answers there, as a role or a route.")
+    url: str = Field(max_length=2048, description="Where it answers.")
+
+
 class DocumentCounts(StatusModel):
     """Documents of one knowledge base by state, as the catalogue in the store tells."""
 
@@ -180,9 +272,19 @@ class KnowledgeBaseStatus(StatusModel):
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="Conditions by type.")
     active_generation: int | None = Field(default=None, ge=1, description="Index generation that answers queries.")
     documents: DocumentCounts | None = Field(default=None, description="Documents by state.")
+    partitions: tuple[PartitionState, ...] = Field(
+        default=(), max_length=64, description="The first partitions that have been made, by tenant."
+    )
+    partition_count: int | None = Field(default=None, ge=0, description="How many partitions there are in all.")
+    endpoints: tuple[Endpoint, ...] = Field(default=(), max_length=8, description="Addresses of the model server.")
     components: tuple[Component, ...] = Field(default=(), max_length=16, description="Children and their state.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (unique("conditions", "type"), unique("components", "kind", "name"))
+    rules: ClassVar[tuple[Rule, ...]] = (
+        unique("conditions", "type"),
+        unique("components", "kind", "name"),
+        unique("partitions", "name"),
+        unique("endpoints", "name"),
+    )
 
 
 class IngestionSourceStatus(StatusModel):
@@ -194,6 +296,15 @@ class IngestionSourceStatus(StatusModel):
     last_handled_sync_request: str | None = Field(
         default=None, max_length=256, description="Value of the `sync-requested-at` annotation that was answered."
     )
+    last_handled_full_resync_request: str | None = Field(
+        default=None,
+        max_length=256,
+        description="Value of the `full-resync-requested-at` annotation that was answered.",
+    )
+    last_handled_replay_request: str | None = Field(
+        default=None, max_length=256, description="Value of the `replay-requested-at` annotation that was answered."
+    )
+    url: str | None = Field(default=None, max_length=512, description="Where a push source takes documents.")
     components: tuple[Component, ...] = Field(default=(), max_length=16, description="Children and their state.")
 
     rules: ClassVar[tuple[Rule, ...]] = (unique("conditions", "type"), unique("components", "kind", "name"))
@@ -205,6 +316,13 @@ class RagEndpointStatus(StatusModel):
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec that was acted on.")
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="Conditions by type.")
     url: str | None = Field(default=None, max_length=512, description="Where the query API answers.")
+    endpoints: tuple[Endpoint, ...] = Field(
+        default=(), max_length=8, description="Addresses: the query API, its routes from outside, the model servers."
+    )
     components: tuple[Component, ...] = Field(default=(), max_length=16, description="Children and their state.")
 
-    rules: ClassVar[tuple[Rule, ...]] = (unique("conditions", "type"), unique("components", "kind", "name"))
+    rules: ClassVar[tuple[Rule, ...]] = (
+        unique("conditions", "type"),
+        unique("components", "kind", "name"),
+        unique("endpoints", "name"),
+    )

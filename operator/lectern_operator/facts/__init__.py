@@ -1,7 +1,8 @@
 """What was observed, or why it could not be: a fact that is unknown is never a zero, an empty list or a no.
 
-Reconcilers make facts of what clients return or raise; policies match on them and take no destructive step on an
-`Unknown`.
+Reconcilers and clients make facts of what the world answers; policies match on them and take no destructive step on an
+`Unknown`. The modules here are the shapes of such answers, one for each system outside; the layer below clients,
+desired and policies, which do not know each other.
 """
 
 from __future__ import annotations
