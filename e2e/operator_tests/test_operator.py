@@ -11,7 +11,7 @@ from e2e.operator_tests.objects import Objects
 from e2e.operator_tests.running import RunningOperator, conditions, eventually, quiet
 from e2e.testbed.fake_node import FakeNode, Pod, PodOutcome
 from lectern_contract import labels, names, reports
-from lectern_contract.resources.status import CONDITIONS
+from lectern_contract.resources.reasons import CONDITIONS
 from lectern_operator_tests import worlds
 
 pytestmark = pytest.mark.usefixtures("claims", "operator")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from lectern_contract import resources
-from lectern_contract.resources.status import CONDITIONS, REASON_TEXT, Reason
+from lectern_contract.resources.reasons import CONDITIONS, REASON_TEXT, Reason
 from lectern_operator import crd, reference
 
 KINDS = sorted(resources.KINDS)

@@ -6,7 +6,8 @@ import pytest
 
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.errors import ResourceInvalid
-from lectern_contract.resources.status import CONDITIONS, REASON_TEXT, Condition, ConditionType, Reason
+from lectern_contract.resources.reasons import CONDITIONS, REASON_TEXT, ConditionType, Reason
+from lectern_contract.resources.status import Condition
 from lectern_operator.policies import summary
 from lectern_operator.policies.summary import Blocked, Situation
 

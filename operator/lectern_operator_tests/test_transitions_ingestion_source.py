@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lectern_contract import labels, names, reports
-from lectern_contract.resources.status import CONDITIONS
+from lectern_contract.resources.reasons import CONDITIONS
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import NOW, FakeCluster
 from lectern_operator_tests.passes import Operator

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lectern_contract.resources.status import CONDITIONS
+from lectern_contract.resources.reasons import CONDITIONS
 from lectern_operator.clients.errors import Refused
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import FakeCluster, Manifest

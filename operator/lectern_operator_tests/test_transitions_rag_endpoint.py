@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lectern_contract.resources.status import CONDITIONS
+from lectern_contract.resources.reasons import CONDITIONS
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import FakeCluster
 from lectern_operator_tests.passes import Operator, children, names

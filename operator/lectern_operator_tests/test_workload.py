@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.status import ConditionType, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_operator.policies import workload
 
 ASPECT = ConditionType.WORKERS_READY

@@ -13,15 +13,14 @@ from typing import Any
 from lectern_contract import pending
 from lectern_contract.conditions import Verdict, advance
 from lectern_contract.resources import API_VERSION, IngestionSource, KnowledgeBase, RagEndpoint, Resource
+from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_contract.resources.status import (
     Condition,
-    ConditionType,
     DocumentCounts,
     IngestionSourceStatus,
     KnowledgeBaseStatus,
     LastRun,
     RagEndpointStatus,
-    Reason,
     StatusModel,
 )
 

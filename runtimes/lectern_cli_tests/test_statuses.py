@@ -10,7 +10,8 @@ from lectern_cli import statuses
 from lectern_cli.statuses import KnowledgeBaseState, Observed, SourceState
 from lectern_cli_tests import laptop
 from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint, parse
-from lectern_contract.resources.status import CONDITIONS, DocumentCounts, LastRun
+from lectern_contract.resources.reasons import CONDITIONS
+from lectern_contract.resources.status import DocumentCounts, LastRun
 
 START, LATER = "2026-11-21T11:55:00Z", "2026-11-21T12:00:00Z"
 

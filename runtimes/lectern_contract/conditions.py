@@ -9,7 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from lectern_contract.resources.status import Condition, ConditionType, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.status import Condition
 
 Truth = Literal["True", "False", "Unknown"]
 MAX_MESSAGE = 1024

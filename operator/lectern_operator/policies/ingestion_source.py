@@ -19,7 +19,8 @@ from typing import Any
 from lectern_contract import names, pending
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.resources import IngestionSource, KnowledgeBase
-from lectern_contract.resources.status import ConditionType, IngestionSourceStatus, LastRun, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.status import IngestionSourceStatus, LastRun
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import knowledge_base, runs, summary, workload
 from lectern_operator.policies.changes import Key, Manifest

@@ -13,7 +13,8 @@ from lectern_contract import labels, names, pending, wiring
 from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase
-from lectern_contract.resources.status import ConditionType, KnowledgeBaseStatus, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.status import KnowledgeBaseStatus
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import summary, workload
 from lectern_operator.policies.changes import Key, Manifest

@@ -10,7 +10,8 @@ from lectern_contract import names, pending
 from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
-from lectern_contract.resources.status import ConditionType, RagEndpointStatus, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.status import RagEndpointStatus
 from lectern_operator.facts import Fact, Known
 from lectern_operator.policies import knowledge_base, summary, workload
 from lectern_operator.policies.changes import Key, Manifest

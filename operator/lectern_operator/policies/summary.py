@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from lectern_contract import conditions
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.errors import ResourceInvalid
-from lectern_contract.resources.status import CONDITIONS, Condition, ConditionType, Reason
+from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
+from lectern_contract.resources.status import Condition
 
 _LISTED = 8
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.status import Component, ConditionType, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.status import Component
 
 Manifest = Mapping[str, Any]
 _WAITING = frozenset(

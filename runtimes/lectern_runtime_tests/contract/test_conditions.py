@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lectern_contract.conditions import MAX_MESSAGE, Verdict, advance
-from lectern_contract.resources.status import ConditionType, Reason
+from lectern_contract.resources.reasons import ConditionType, Reason
 
 READY = ConditionType.READY
 
