@@ -5,7 +5,6 @@ refuses or delays is tried again; a pod that is gone ends its story.
 """
 
 import asyncio
-import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ import aiohttp
 from e2e.testbed import pod_references, pod_status
 from e2e.testbed.api import MERGE_PATCH, Api
 from e2e.testbed.errors import ApiRefused
+from e2e.testbed.pod_servers import MODELS, Model, PodServers
 from e2e.testbed.pod_status import Pod, PodOutcome, Status
 
 REFERENCE_POLL_SECONDS = 0.4
@@ -28,8 +28,6 @@ BUILT_IN_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 
 Outcome = Callable[[Pod], PodOutcome | None]
 
-_addresses = itertools.count(256)
-
 
 @dataclass
 class FakeNode:
@@ -39,6 +37,7 @@ class FakeNode:
     fake: return how they end, or None to keep them running. `labels` and `extended_resources` are what
     a nodeSelector and a request such as `nvidia.com/gpu` must find, else the pod is Unschedulable.
     `waiting_for` says by `namespace/name` what a pod lacks that is not started yet (for the messages of tests).
+    `models` are those that embedders can serve, by name.
     """
 
     name: str
@@ -47,6 +46,7 @@ class FakeNode:
     labels: Mapping[str, str] = field(default_factory=dict)
     extended_resources: Mapping[str, str] = field(default_factory=dict)
     waiting_for: dict[str, str] = field(default_factory=dict)
+    models: dict[str, Model] = field(default_factory=lambda: dict(MODELS))
 
     def refusal(self, pod: Pod) -> str | None:
         """Say why a scheduler would not bind `pod` to this node; None when it would."""
@@ -68,9 +68,10 @@ class _PodGone(Exception):
 class FakeKubelet:
     """One task per pod tells its story; a deletion ends the story and removes the pod."""
 
-    def __init__(self, node: FakeNode, api: Api) -> None:
+    def __init__(self, node: FakeNode, api: Api, servers: PodServers) -> None:
         self._node = node
         self._api = api
+        self._servers = servers
         self._latest: dict[str, Pod] = {}
         self._stories: dict[str, asyncio.Task[None]] = {}
         self._ending: set[str] = set()
@@ -112,6 +113,7 @@ class FakeKubelet:
         for uid in gone:
             self._latest.pop(uid, None)
             self._ending.discard(uid)
+            self._servers.stop(uid)
             self._cancel(uid)
 
     def _cancel(self, uid: str) -> None:
@@ -122,15 +124,17 @@ class FakeKubelet:
         await self._bind(uid)
         await self._wait_for_references(uid)
         pod = self._pod(uid)
-        address = pod.get("status", {}).get("podIP") or _next_address()
+        address = pod.get("status", {}).get("podIP") or self._servers.address()
         policy = pod["spec"].get("restartPolicy", "Always")
         restarts = max((each["restartCount"] for each in pod["status"].get("containerStatuses") or []), default=0)
         while True:
             outcome = self._node.outcome(self._pod(uid))
             started_at = _now()
+            await self._servers.start(self._pod(uid), address)
             await self._run(uid, outcome, started_at, restarts, address)
             if outcome is None:
                 return
+            self._servers.stop(uid)
             ended = pod_status.terminated(outcome, started_at, _now())
             if policy == "Never" or (policy == "OnFailure" and outcome.exit_code == 0):
                 await self._report(uid, _finished(ended, restarts))
@@ -188,6 +192,7 @@ class FakeKubelet:
     async def _remove(self, uid: str) -> None:
         """End a pod that is being deleted: report its killed containers, then confirm the deletion."""
         pod = self._pod(uid)
+        self._servers.stop(uid)
         if pod.get("status", {}).get("phase") == "Running":
             ended = pod_status.terminated(PodOutcome(SIGTERM_EXIT), _now(), _now())
             counts = [each["restartCount"] for each in pod["status"].get("containerStatuses") or []]
@@ -270,11 +275,6 @@ def _version(pod: Pod) -> int:
 
 def _path(pod: Pod) -> str:
     return f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}"
-
-
-def _next_address() -> str:
-    number = next(_addresses) % 65536
-    return f"10.244.{number // 256}.{number % 256}"
 
 
 def _now() -> str:

@@ -6,7 +6,7 @@ What it shows: binding, waiting for missing ConfigMaps, Secrets, keys and claims
 termination messages, restarts of failed containers, graceful deletion. `pod_status` refuses impossible reports.
 
 What it does not show: images, commands and their arguments, probes (Ready is a matter of time), resource limits and
-the node's capacity, ports, networks and DNS (a pod's address answers nobody), volumes' contents and binding (a claim
+the node's capacity, networks and DNS (`pod_servers` says what a pod answers), volumes' contents and binding (a claim
 must exist, not be Bound), init containers that fail, sidecars, readiness gates, affinity and taints, Pod Security of
 the runtime, events, logs and exec, eviction, preStop hooks and the grace period (a deleted pod ends at once with
 exit code 143), and a restart back-off of minutes (here a fraction of a second).
@@ -21,6 +21,7 @@ from e2e.testbed.api import connect
 from e2e.testbed.background import running
 from e2e.testbed.fake_kubelet import FakeKubelet, FakeNode, Outcome, registered
 from e2e.testbed.plane import ControlPlane
+from e2e.testbed.pod_servers import PodServers
 from e2e.testbed.pod_status import Pod, PodOutcome
 
 __all__ = ["FakeNode", "Pod", "PodOutcome", "fake_node", "run_to_completion"]
@@ -60,7 +61,11 @@ def fake_node(
         path = "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
         async with connect(plane.rest) as api, registered(api, node.name, node.labels):
             started()
-            await FakeKubelet(node, api).run(path)
+            servers = PodServers(api, node.models)
+            try:
+                await FakeKubelet(node, api, servers).run(path)
+            finally:
+                servers.close()
 
     with running(node.name, body):
         yield node
