@@ -34,7 +34,7 @@ class Situation:
 
     `parts` are the component conditions in the order of the kind; `refusals` what the API server would not have;
     `unread` the fields that are set and that this release does not act on; `stalled` that waiting does not help;
-    `ready_reason` what Ready=True says. An Unknown part whose reason is in `awaited` does not hold Ready back: the
+    `advice` are conditions that are shown and do not hold Ready back; `ready_reason` what Ready=True says. An Unknown part whose reason is in `awaited` does not hold Ready back: the
     resource does what it was asked to, and what is unknown is a matter of time.
     """
 
@@ -46,6 +46,7 @@ class Situation:
     awaited: frozenset[Reason] = frozenset()
     ready_reason: Reason = Reason.ALL_COMPONENTS_READY
     ready_message: str = "everything that the resource needs is ready"
+    advice: tuple[Verdict, ...] = ()
 
 
 def verdicts(situation: Situation) -> tuple[Verdict, ...]:
@@ -58,6 +59,7 @@ def verdicts(situation: Situation) -> tuple[Verdict, ...]:
         stalled,
         _spec_honored(situation.unread),
         *situation.parts,
+        *situation.advice,
     )
 
 
