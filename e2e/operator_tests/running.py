@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +59,24 @@ class RunningOperator:
 
 @contextmanager
 def running_operator(
-    plane: ControlPlane, directory: Path, *, namespace: str | None = None, resync_seconds: int = 600
+    plane: ControlPlane,
+    directory: Path,
+    *,
+    namespace: str | None = None,
+    resync_seconds: int = 600,
+    arguments: Sequence[str] = (),
+    ends_with: int | None = 0,
 ) -> Iterator[RunningOperator]:
-    """Run `python -m lectern_operator.main` until the end of the block; it must then end with status 0."""
+    """Run `python -m lectern_operator.main` until the end of the block; it must then end with status `ends_with`.
+
+    None where the test itself ends the process.
+    """
     port = _free_port()
     log = directory / f"operator-{port}.log"
     command = [sys.executable, "-m", "lectern_operator.main", "--kubeconfig", str(plane.kubeconfig)]
     command += ["--port", str(port), "--resync-seconds", str(resync_seconds)]
     command += ["--namespace", namespace] if namespace else []
+    command += arguments
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'operator'}:{ROOT / 'runtimes'}"}
     with log.open("wb") as output:
         process = subprocess.Popen(command, stderr=output, env=environment, cwd=ROOT)
@@ -74,8 +84,9 @@ def running_operator(
     try:
         eventually(lambda: _healthy(port), START_SECONDS, lambda: log.read_text())
         yield operator
-        process.terminate()
-        assert process.wait(STOP_SECONDS) == 0, log.read_text()
+        if ends_with is not None:
+            process.terminate()
+            assert process.wait(STOP_SECONDS) == ends_with, log.read_text()
     finally:
         if process.poll() is None:
             process.kill()

@@ -13,8 +13,12 @@ import logging
 import os
 import random
 import signal
+import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,9 +29,12 @@ from lectern_contract.errors import ConfigurationError, LecternError
 from lectern_contract.names import LABEL_PREFIX
 from lectern_operator.clients import kube
 from lectern_operator.desired.images import Images
+from lectern_operator.handlers import lease as lease_handler
 from lectern_operator.handlers import resync, watching
 from lectern_operator.handlers.boundary import Boundary
+from lectern_operator.handlers.events import Events
 from lectern_operator.handlers.inventory import Inventory
+from lectern_operator.handlers.lease import Lease
 from lectern_operator.handlers.queue import WorkQueue
 from lectern_operator.handlers.serving import serving
 from lectern_operator.handlers.telemetry import Telemetry
@@ -56,6 +63,8 @@ class Options:
     port: int
     resync_seconds: float
     log_level: str
+    lease_namespace: str
+    identity: str
 
 
 def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options:
@@ -67,6 +76,11 @@ def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options
     add("--workers", type=_positive, default=16, help="resources that are looked at in parallel (default: 16)")
     add("--port", type=int, default=8080, help="port of /healthz and /metrics, 0 for any (default: 8080)")
     add("--resync-seconds", type=_positive, default=600, help="time between looks at everything (default: 600)")
+    add(
+        "--lease-namespace",
+        default=environment.get("POD_NAMESPACE", ""),
+        help="namespace of the Lease that lets one operator act (default: $POD_NAMESPACE, else no Lease)",
+    )
     add("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"], help="lowest level logged")
     given = parser.parse_args(arguments)
     named = given.namespace or [name for name in environment.get("LECTERN_NAMESPACES", "").split(",") if name]
@@ -81,6 +95,8 @@ def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options
         port=given.port,
         resync_seconds=float(given.resync_seconds),
         log_level=given.log_level,
+        lease_namespace=given.lease_namespace,
+        identity=f"{environment.get('POD_NAME') or socket.gethostname()}_{uuid.uuid4().hex[:8]}",
     )
 
 
@@ -102,31 +118,59 @@ async def run(chosen: Options) -> None:
     telemetry.resources.set_function(lambda: len(inventory))
     ready, stop = asyncio.Event(), asyncio.Event()
     async with (
-        kube.connect(configuration, counted=telemetry.called) as cluster,
+        _fenced(configuration, chosen, telemetry) as (cluster, lease),
         serving(telemetry, chosen.port, healthy=lambda: ready.is_set() and not stop.is_set()) as port,
     ):
-        boundary = Boundary(inventory, World(cluster, chosen.images), telemetry)
+        events = Events(cluster, time.monotonic)
+        boundary = Boundary(inventory, World(cluster, chosen.images), telemetry, events.tell)
         scopes: tuple[str | None, ...] = chosen.namespaces or (None,)
         logger.info("started", extra={"port": port, "namespaces": ",".join(chosen.namespaces) or "all"})
+
+        async def passes() -> None:
+            if lease is not None:
+                await lease.acquired.wait()
+                logger.info("active", extra={"lease": f"{chosen.lease_namespace}/{lease_handler.NAME}"})
+            await queue.run(boundary.pass_over, workers=chosen.workers)
+
+        resyncs = resync.resync(inventory, queue, every_seconds=chosen.resync_seconds, chance=random.random)
+        looks = resync.watchdog(
+            inventory,
+            queue,
+            cluster,
+            scopes,
+            every_seconds=INACTIVITY_SECONDS,
+            patience_seconds=PATIENCE_SECONDS,
+        )
         tasks = [
-            asyncio.create_task(queue.run(boundary.pass_over, workers=chosen.workers), name="queue"),
-            asyncio.create_task(
-                resync.resync(inventory, queue, every_seconds=chosen.resync_seconds, chance=random.random),
-                name="resync",
-            ),
-            asyncio.create_task(
-                resync.watchdog(
-                    inventory,
-                    queue,
-                    cluster,
-                    scopes,
-                    every_seconds=INACTIVITY_SECONDS,
-                    patience_seconds=PATIENCE_SECONDS,
-                ),
-                name="watchdog",
-            ),
+            asyncio.create_task(passes(), name="queue"),
+            asyncio.create_task(resyncs, name="resync"),
+            asyncio.create_task(looks, name="watchdog"),
         ]
+        if lease is not None:
+            tasks.append(asyncio.create_task(lease.run(), name="lease"))
         await _watch(chosen, inventory, queue, tasks, ready=ready, stop=stop)
+
+
+@asynccontextmanager
+async def _fenced(
+    configuration: Configuration, chosen: Options, telemetry: Telemetry
+) -> AsyncIterator[tuple[kube.Kube, Lease | None]]:
+    """Open the client of the API server; with a Lease, no write passes that is not covered by it."""
+    lease: Lease | None = None
+
+    def fence() -> None:
+        if lease is not None:
+            lease.fence()
+
+    async with kube.connect(configuration, counted=telemetry.called, fence=fence) as cluster:
+        if chosen.lease_namespace:
+            lease = Lease(cluster, chosen.lease_namespace, chosen.identity, time.monotonic)
+        telemetry.active.set_function(lambda: 1.0 if lease is None or lease.held else 0.0)
+        try:
+            yield cluster, lease
+        finally:
+            if lease is not None:
+                await lease.release()
 
 
 async def _watch(
@@ -159,6 +203,8 @@ async def _watch(
         done, _ = await asyncio.wait([watcher, signalled, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(queue.close(), STOP_SECONDS)
     finally:
         for each in (signalled, *tasks):
             each.cancel()
@@ -228,7 +274,7 @@ async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, message and the structured fields."""
 
-    FIELDS = ("kind", "object", "result", "status_written", "cause", "port", "namespaces")
+    FIELDS = ("kind", "object", "result", "status_written", "cause", "port", "namespaces", "lease")
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as one line."""
@@ -265,9 +311,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         asyncio.run(run(chosen))
     except (LecternError, OSError) as error:
-        logger.error("ended", extra={"cause": f"{type(error).__name__}: {error}"})
-        return 1
+        return _ended(error)
+    except BaseExceptionGroup as errors:
+        if errors.subgroup(LecternError) is None:
+            raise
+        return _ended(errors.exceptions[0])
     return 0
+
+
+def _ended(error: BaseException) -> int:
+    logger.error("ended", extra={"cause": f"{type(error).__name__}: {error}"})
+    return 1
 
 
 if __name__ == "__main__":

@@ -29,6 +29,10 @@ class Clock:
         return self.now
 
 
+async def nobody(*_: object) -> None:
+    """Take an Event and tell nobody: the cluster of these tests keeps no Events."""
+
+
 class Operator:
     """The operator without watches: what exists is looked at when the test says so."""
 
@@ -37,7 +41,7 @@ class Operator:
         self.clock = Clock()
         self._inventory = Inventory()
         world = World(cluster, worlds.IMAGES, self.clock)
-        self._boundary = Boundary(self._inventory, world, Telemetry())
+        self._boundary = Boundary(self._inventory, world, Telemetry(), nobody)
 
     async def settle(self) -> list[Write]:
         """Make one pass over everything and return its writes; a second pass, a minute later, must write nothing."""

@@ -1,7 +1,6 @@
 """Where each kind that the operator reads or writes lies on the API server.
 
-A table instead of discovery: the kinds are known, one request of discovery for each group would need rights and time,
-and whether an optional kind is served is told by the list of it.
+A table instead of discovery: the kinds are known; discovery (`clients.discovery`) only tells which of them are served.
 """
 
 from __future__ import annotations
@@ -13,12 +12,27 @@ from lectern_contract import resources
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind: its API version, and its name in URLs; `optional` where another project brings it."""
+    """One kind: its API version, and its name in URLs.
+
+    `optional` where another project brings it. Not `watched`: it is read one by one, by name, because the right to list
+    it would be too much.
+    """
 
     api_version: str
     name: str
     plural: str
     optional: bool = False
+    watched: bool = True
+
+    @property
+    def group(self) -> str:
+        """The API group, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """The version within the group."""
+        return self.api_version.rpartition("/")[2]
 
     def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """Return the URL path of the list, of one object or of its subresource."""
@@ -48,11 +62,20 @@ CHILDREN = {
         Kind("v1", "ConfigMap", "configmaps"),
         Kind("v1", "PersistentVolumeClaim", "persistentvolumeclaims"),
         Kind("v1", "Pod", "pods"),
-        Kind("v1", "Secret", "secrets"),
+        Kind("v1", "Secret", "secrets", watched=False),
         Kind("v1", "Service", "services"),
         Kind("v1", "ServiceAccount", "serviceaccounts"),
     )
 }
 """What carries the label of an owner; pods are read only."""
 
-ALL = OWNERS | CHILDREN
+OWN = {
+    kind.name: kind
+    for kind in (
+        Kind("coordination.k8s.io/v1", "Lease", "leases"),
+        Kind("events.k8s.io/v1", "Event", "events"),
+    )
+}
+"""What the operator writes for itself and watches nothing of."""
+
+ALL = OWNERS | CHILDREN | OWN

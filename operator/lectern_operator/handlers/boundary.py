@@ -9,14 +9,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from lectern_contract import resources
 from lectern_contract.errors import DependencyError, ResourceInvalid
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint
+from lectern_contract.resources.status import Condition
 from lectern_operator.clients.errors import NotFound, Outdated
 from lectern_operator.handlers.inventory import Inventory
+from lectern_operator.handlers.lease import LeaseLost
 from lectern_operator.handlers.queue import Retry
 from lectern_operator.handlers.telemetry import Telemetry
 from lectern_operator.policies import summary
@@ -24,16 +27,19 @@ from lectern_operator.reconcilers import ingestion_source, knowledge_base, rag_e
 from lectern_operator.reconcilers.world import Manifest, Outcome, World
 
 PASS_SECONDS = 60.0
+Tell = Callable[[Manifest, tuple[Condition, ...], tuple[Condition, ...]], Awaitable[object]]
+"""Told of the conditions before and after each status write: `Events.tell`."""
 logger = logging.getLogger("lectern.operator")
 
 
 class Boundary:
     """Carries out passes over what is in the inventory."""
 
-    def __init__(self, inventory: Inventory, world: World, telemetry: Telemetry) -> None:
+    def __init__(self, inventory: Inventory, world: World, telemetry: Telemetry, tell: Tell) -> None:
         self._inventory = inventory
         self._world = world
         self._telemetry = telemetry
+        self._tell = tell
 
     async def pass_over(self, uid: str) -> float | None:
         """Look at `uid` once; return after how many seconds to look again anyway, or raise `Retry`."""
@@ -58,7 +64,7 @@ class Boundary:
         except (DependencyError, TimeoutError) as error:
             logger.warning("pass", extra={"kind": kind, "object": name, "result": result, "cause": str(error)})
             raise Retry(getattr(error, "retry_after_seconds", None)) from error
-        except Retry:
+        except (Retry, LeaseLost):
             raise
         except Exception as error:
             logger.exception("pass", extra={"kind": kind, "object": name, "result": result})
@@ -86,7 +92,17 @@ class Boundary:
         if status == body.get("status"):
             return False
         self._inventory.wrote(await self._world.cluster.write_status(body, status))
+        await self._tell(body, _conditions(body), outcome.status.conditions)
         return True
+
+
+def _conditions(body: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """Return the conditions in the status of `body` that can be read."""
+    found = []
+    for each in (body.get("status") or {}).get("conditions") or ():
+        with suppress(ValueError):
+            found.append(Condition.model_validate(each))
+    return tuple(found)
 
 
 def parsed(body: Mapping[str, Any]) -> AnyResource:

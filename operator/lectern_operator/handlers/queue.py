@@ -46,6 +46,9 @@ class WorkQueue:
         self._later: dict[str, asyncio.TimerHandle] = {}
         self._failures: dict[str, int] = {}
         self._ready = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._closed = False
 
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
@@ -77,6 +80,11 @@ class WorkQueue:
         self._dirty.pop(uid, None)
         self._failures.pop(uid, None)
 
+    async def close(self) -> None:
+        """Let no other pass begin, and wait for those that run."""
+        self._closed = True
+        await self._quiet.wait()
+
     async def run(self, act: Callable[[str], Awaitable[float | None]], *, workers: int) -> None:
         """Call `act` for one UID after the other, `workers` at once, until cancelled.
 
@@ -96,6 +104,8 @@ class WorkQueue:
                 again = self._pause(uid, retry.after_seconds)
             finally:
                 self._busy.discard(uid)
+                if not self._busy:
+                    self._quiet.set()
             if again is not None:
                 self.add_later(uid, again)
             if (priority := self._dirty.pop(uid, None)) is not None:
@@ -103,11 +113,12 @@ class WorkQueue:
 
     async def _take(self) -> str:
         while True:
-            while self._heap:
+            while self._heap and not self._closed:
                 priority, _, uid = heapq.heappop(self._heap)
                 if self._waiting.get(uid) == priority:  # else it was forgotten, or asked for with more haste
                     del self._waiting[uid]
                     self._busy.add(uid)
+                    self._quiet.clear()
                     return uid
             self._ready.clear()
             await self._ready.wait()

@@ -27,6 +27,9 @@ class Telemetry:
         )
         self.queued = Gauge("lectern_operator_queue_length", "Resources that wait for a pass.", registry=self.registry)
         self.resources = Gauge("lectern_operator_resources", "Resources that are looked after.", registry=self.registry)
+        self.active = Gauge(
+            "lectern_operator_active", "Whether this process may write: it holds the Lease.", registry=self.registry
+        )
 
     def called(self, verb: str, kind: str, status: int) -> None:
         """Count one answer of the API server."""

@@ -8,8 +8,9 @@ digest annotation, which is one of the fields that we want.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal, InvalidOperation
 from typing import Any
+
+from lectern_operator.facts.quantities import amount
 
 _MERGED: dict[str, tuple[str, ...]] = {
     "containers": ("name",),
@@ -24,14 +25,6 @@ _ATOMIC = frozenset({"nodeSelector", "selector"})
 """Maps that server-side apply replaces as a whole: a key beside ours changes what they mean."""
 _AMOUNTS = frozenset({"limits", "requests"})
 _AMOUNT = frozenset({"sizeLimit"})
-_SUFFIXES: dict[str, Decimal] = {
-    "": Decimal(1),
-    "n": Decimal("1e-9"),
-    "u": Decimal("1e-6"),
-    "m": Decimal("1e-3"),
-    **{letter: Decimal(1000) ** power for power, letter in enumerate("kMGTPE", start=1)},
-    **{f"{letter}i": Decimal(1024) ** power for power, letter in enumerate("KMGTPE", start=1)},
-}
 
 
 def drifted(wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> bool:
@@ -65,13 +58,3 @@ def _list_holds(wanted: Sequence[Any], observed: Sequence[Any], field: str) -> b
 
 def _identity(item: Any, keys: tuple[str, ...]) -> tuple[Any, ...]:
     return tuple(item.get(key) for key in keys) if isinstance(item, Mapping) else (item,)
-
-
-def amount(quantity: object) -> Decimal | str:
-    """Return the value of a Kubernetes quantity, or the text itself where it is none."""
-    text = str(quantity)
-    digits = text.rstrip("EPTGMKikmnu")
-    try:
-        return Decimal(digits) * _SUFFIXES[text[len(digits) :]]
-    except (InvalidOperation, KeyError):
-        return text

@@ -34,8 +34,9 @@ class Situation:
 
     `parts` are the component conditions in the order of the kind; `refusals` what the API server would not have;
     `unread` the fields that are set and that this release does not act on; `stalled` that waiting does not help;
-    `advice` are conditions that are shown and do not hold Ready back; `ready_reason` what Ready=True says. An Unknown part whose reason is in `awaited` does not hold Ready back: the
-    resource does what it was asked to, and what is unknown is a matter of time.
+    `ready_reason` what Ready=True says; `advice` conditions that are shown and do not hold Ready back. An Unknown part
+    whose reason is in `awaited` does not either: the resource does what it was asked to, and what is unknown is a
+    matter of time.
     """
 
     parts: tuple[Verdict, ...]
