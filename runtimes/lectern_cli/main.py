@@ -143,6 +143,28 @@ def doctor(
 
 
 @app.command()
+def finalize(
+    kind: Annotated[str | None, typer.Argument(help="kb, isrc or rag; left out with --all.")] = None,
+    name: Annotated[str | None, typer.Argument(help="Name of the object.")] = None,
+    namespace: Annotated[str | None, typer.Option("-n", "--namespace", help="Its namespace.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All objects of the namespace, or of all.")] = False,
+    including_live: Annotated[bool, typer.Option(help="Also objects that nobody has deleted.")] = False,
+) -> None:
+    """Let objects go whose operator is gone: take Lectern's finalizer from them."""
+    from lectern_cli import finalize as finalizing
+
+    if everything == (name is not None):
+        raise typer.BadParameter("name one object (kb NAME -n NAMESPACE), or say --all")
+    chosen = finalizing.Chosen(namespace if everything else namespace or "default", kind, name, including_live)
+
+    async def free() -> None:
+        for line in finalizing.on_cluster(chosen):
+            print(line)
+
+    _run(free)
+
+
+@app.command()
 def crds() -> None:
     """Print the custom resource definitions, for kubectl apply --server-side -f -."""
     from lectern_operator import crd
