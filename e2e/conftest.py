@@ -1,4 +1,4 @@
-"""Fixtures of every test that needs the real API server: one control plane a session, one namespace a test.
+"""Fixtures of every test that needs the real API server or a real broker: one of each a session, one namespace a test.
 
 A component that has not been built fails the test with the command that builds it; nothing is skipped. Run with
 `-n0`: every worker of pytest-xdist would start a control plane of its own.
@@ -7,21 +7,25 @@ A component that has not been built fails the test with the command that builds 
 import time
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from e2e.testbed import control_plane as testbed
 from e2e.testbed import fake_node as fakes
+from e2e.testbed import kafka as brokers
 from e2e.testbed.errors import ApiRefused, StartFailed
+from e2e.testbed.qdrant_double import QdrantDouble, qdrant_double
 
 SESSION_USERS = (testbed.User("alice"), testbed.User("bob"))
 NAMESPACE_SECONDS = 15.0
+REAL = {"control_plane", "kafka"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the control plane, so that `-m 'not integration'` leaves it out."""
+    """Mark what uses a real component, so that `-m 'not integration'` leaves it out."""
     for item in items:
-        if "control_plane" in getattr(item, "fixturenames", ()):
+        if REAL & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.integration)
 
 
@@ -30,6 +34,13 @@ def control_plane() -> Iterator[testbed.ControlPlane]:
     """Start a real control plane for the session; the users alice and bob have no rights."""
     with testbed.control_plane(users=SESSION_USERS) as plane:
         yield plane
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[brokers.Kafka]:
+    """Start a real Kafka for the session, or use the one that KAFKA_BOOTSTRAP names."""
+    with brokers.kafka() as broker:
+        yield broker
 
 
 @pytest.fixture
@@ -49,6 +60,13 @@ def fake_node(control_plane: testbed.ControlPlane, namespace: str) -> Iterator[f
     """Let a double of scheduler and kubelet serve the test's namespace (see its docstring for what it cannot show)."""
     with fakes.fake_node(control_plane, namespace=namespace) as node:
         yield node
+
+
+@pytest.fixture
+def qdrant(tmp_path: Path) -> Iterator[QdrantDouble]:
+    """Run a double of a Qdrant server for the test (see its docstring for what it cannot show); up in about 1 s."""
+    with qdrant_double(tmp_path / "qdrant") as double:
+        yield double
 
 
 def _await_ready_for_pods(plane: testbed.ControlPlane, namespace: str) -> None:

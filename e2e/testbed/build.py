@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from e2e.testbed import cache, gobuild, pieces
+from e2e.testbed import cache, gobuild, java, pieces
 from e2e.testbed.errors import ComponentError
 
 WAIT_FOR_OTHER_BUILD_SECONDS = 3600.0
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _print_missing(os.environ)
         for piece in _wanted(os.environ):
             ensure(piece, os.environ, _say)
+            if piece is pieces.KAFKA:  # not part of the piece: the runtime may go while the jars stay
+                java.ensure(os.environ, _say)
     except ComponentError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -61,31 +63,41 @@ def ensure(piece: pieces.Piece, environment: Mapping[str, str], say: Callable[[s
 
 
 def _build(piece: pieces.Piece, place: cache.Place, environment: Mapping[str, str], say: Callable[[str], None]) -> None:
-    from e2e.testbed import go_toolchain  # late: `cached` must not pay for its imports
-
     say(f"{piece.name}: building {piece.purpose}.")
     say(f"  why: {place.directory} does not exist yet (first use, or the manifest changed)")
     say(f"  time: about {piece.about}; kept outside the repository")
     _check_disk(piece, place.directory.parent)
     start = time.monotonic()
-    go = go_toolchain.find(piece.manifest, place.directory.parent, environment, say)
+    tool = _tool(piece, place.directory.parent, environment, say)
     with cache.filled_atomically(place.directory) as target, tempfile.TemporaryDirectory() as source:
-        for file in ("go.mod", "go.sum"):  # a copy: go may touch the files, the committed ones never change
+        for file in piece.files:  # a copy: the tool may touch the files, the committed ones never change
             shutil.copyfile(piece.manifest / file, Path(source) / file)
         log = place.directory.with_suffix(".log")
         log.write_bytes(b"")
-        piece.make(gobuild.Workshop(go, Path(source), target, log, environment, say))
+        piece.make(gobuild.Workshop(tool, Path(source), target, log, environment, say))
         absent = [output for output in piece.outputs if not (target / output).exists()]
         if absent:
             raise ComponentError(f"The recipe of {piece.name} made no {', '.join(absent)}; see {log}.")
     say(f"{piece.name}: built in {gobuild.elapsed(time.monotonic() - start)} into {place.directory}")
 
 
+def _tool(piece: pieces.Piece, cache_root: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> Path:
+    from e2e.testbed import go_toolchain, maven  # late: `cached` must not pay for their imports
+
+    if piece.files == maven.FILES:
+        return maven.find(environment)
+    return go_toolchain.find(piece.manifest, cache_root, environment, say)
+
+
 def _wanted(environment: Mapping[str, str]) -> list[pieces.Piece]:
-    if not environment.get("KUBEBUILDER_ASSETS"):
-        return list(pieces.PIECES)
-    _say(f"controlplane: given by KUBEBUILDER_ASSETS in {pieces.binaries(environment)}")
-    return [piece for piece in pieces.PIECES if piece is not pieces.CONTROL_PLANE]
+    wanted = list(pieces.PIECES)
+    if environment.get("KUBEBUILDER_ASSETS"):
+        _say(f"controlplane: given by KUBEBUILDER_ASSETS in {pieces.binaries(environment)}")
+        wanted.remove(pieces.CONTROL_PLANE)
+    if environment.get("KAFKA_BOOTSTRAP"):
+        _say(f"kafka: given by KAFKA_BOOTSTRAP at {environment['KAFKA_BOOTSTRAP']}")
+        wanted.remove(pieces.KAFKA)
+    return wanted
 
 
 def _print_missing(environment: Mapping[str, str]) -> int:

@@ -17,6 +17,7 @@ from pathlib import Path
 from e2e.testbed.errors import ComponentError
 
 LOCK_POLL_SECONDS = 0.5
+GO_FILES = ("go.mod", "go.sum")
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,12 @@ def root(environment: Mapping[str, str]) -> Path:
     return Path(base) / "lectern" / "testbed"
 
 
-def place(name: str, manifest: Path, recipe: str, outputs: tuple[str, ...], cache: Path) -> Place:
-    """Return the place for what `recipe` makes of the files in the directory `manifest`."""
+def place(
+    name: str, manifest: Path, recipe: str, outputs: tuple[str, ...], cache: Path, files: tuple[str, ...] = GO_FILES
+) -> Place:
+    """Return the place for what `recipe` makes of `files` in the directory `manifest`."""
     digest = hashlib.sha256(recipe.encode())
-    for file in ("go.mod", "go.sum"):
+    for file in files:
         digest.update(b"\0" + file.encode() + b"\0" + (manifest / file).read_bytes())
     return Place(name=name, directory=cache / f"{name}-{digest.hexdigest()[:16]}", outputs=outputs)
 

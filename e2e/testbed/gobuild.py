@@ -1,6 +1,7 @@
-"""Runs the Go toolchain on a pinned manifest, with progress, a log, a time limit and errors that a user can act on.
+"""Runs a toolchain on a pinned manifest, with progress, a log, a time limit and errors that a user can act on.
 
-A recipe in `pieces` gets a `Workshop`; its steps end in files below `target`. Nothing here knows what is built.
+A recipe in `pieces` gets a `Workshop`; its steps end in files below `target`. Nothing here knows what is built. The
+steps of Go are here, those of other tools (see `maven`) go through `run`.
 """
 
 import json
@@ -22,9 +23,9 @@ TAIL_LINES = 15
 
 @dataclass(frozen=True)
 class Workshop:
-    """One build under way: `source` holds a copy of the manifest, `target` becomes the product."""
+    """One build under way by `tool`: `source` holds a copy of the manifest, `target` becomes the product."""
 
-    go: Path
+    tool: Path
     source: Path
     target: Path
     log: Path
@@ -50,29 +51,40 @@ class Workshop:
             "GOTOOLCHAIN": "local",
             "GOWORK": "off",
         }
+        return self.run(arguments, what, environment, _cause, _compiled)
+
+    def run(
+        self,
+        arguments: list[str],
+        what: str,
+        environment: Mapping[str, str],
+        cause: Callable[[str, int], str],
+        progress: Callable[[Path], str],
+    ) -> str:
+        """Run the tool and return what it wrote; `cause` words a failure from that, `progress` from the log so far."""
         with self.log.open("ab") as log:
             before = log.tell()
             process = subprocess.Popen(
-                [self.go, *arguments],
+                [self.tool, *arguments],
                 cwd=self.source,
-                env=environment,
+                env=dict(environment),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
             try:
-                status = self._await(process, what)
+                status = self._await(process, what, progress)
             except BaseException:
                 _end(process)
                 raise
         output = self.log.read_bytes()[before:].decode(errors="replace")
         if status != 0:
             tail = "\n  ".join(output.strip().splitlines()[-TAIL_LINES:])
-            raise ComponentError(f"Could not {what}: {_cause(output, status)} Log {self.log} ends with\n  {tail}")
+            raise ComponentError(f"Could not {what}: {cause(output, status)} Log {self.log} ends with\n  {tail}")
         return output
 
-    def _await(self, process: subprocess.Popen[bytes], what: str) -> int:
+    def _await(self, process: subprocess.Popen[bytes], what: str, progress: Callable[[Path], str]) -> int:
         start = time.monotonic()
         next_line = start + PROGRESS_SECONDS
         while (status := process.poll()) is None:
@@ -80,7 +92,7 @@ class Workshop:
             now = time.monotonic()
             if now >= next_line:
                 next_line += PROGRESS_SECONDS
-                self.say(f"  {elapsed(now - start)}: {what}; {_compiled(self.log)} packages compiled")
+                self.say(f"  {elapsed(now - start)}: {what}{progress(self.log)}")
             if now - start > TIME_LIMIT_SECONDS:
                 raise ComponentError(
                     f"Could not {what} within {elapsed(TIME_LIMIT_SECONDS)}; see {self.log}, free the machine, "
@@ -95,9 +107,9 @@ def elapsed(seconds: float) -> str:
     return f"{int(seconds) // 60} min {int(seconds) % 60:02d} s"
 
 
-def _compiled(log: Path) -> int:
+def _compiled(log: Path) -> str:
     # `go build -v` writes one line without blanks for each package that it compiles
-    return sum(1 for line in log.read_bytes().splitlines() if line and b" " not in line)
+    return f"; {sum(1 for line in log.read_bytes().splitlines() if line and b' ' not in line)} packages compiled"
 
 
 def _cause(output: str, status: int) -> str:
@@ -114,7 +126,7 @@ def _cause(output: str, status: int) -> str:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """Stop `go` and the compilers that it started (they share its process group)."""
+    """Stop the tool and what it started (compilers share its process group)."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.testbed import cache
+from e2e.testbed import cache, maven, strimzi
 from e2e.testbed.errors import MissingComponent
 from e2e.testbed.gobuild import Workshop
 
@@ -19,6 +19,13 @@ KUBERNETES_VERSION = "v1.36.3"
 KUBERNETES_BINARIES = ("kube-apiserver", "kube-controller-manager", "kubectl")
 CONTROL_PLANE_BINARIES = ("etcd", *KUBERNETES_BINARIES)
 KEDA_MODULE = "github.com/kedacore/keda/v2"
+HELM_VERSION = "v4.3.1"
+KAFKA_VERSION = "4.1.1"
+PLATFORM_CRDS_IN = {
+    "github.com/cert-manager/cert-manager": "deploy/crds",
+    "github.com/prometheus-operator/prometheus-operator": "example/prometheus-operator-crd",
+    "sigs.k8s.io/gateway-api": "config/crd/standard",
+}
 
 
 @dataclass(frozen=True)
@@ -33,10 +40,11 @@ class Piece:
     about: str
     free_disk_gigabytes: int
     make: Callable[[Workshop], None]
+    files: tuple[str, ...] = cache.GO_FILES
 
     def place(self, cache_root: Path) -> cache.Place:
         """Say where the piece lies in the cache at `cache_root`."""
-        return cache.place(self.name, self.manifest, self.recipe, self.outputs, cache_root)
+        return cache.place(self.name, self.manifest, self.recipe, self.outputs, cache_root, self.files)
 
 
 def make_control_plane(workshop: Workshop) -> None:
@@ -60,6 +68,30 @@ def make_keda_crds(workshop: Workshop) -> None:
     (workshop.target / "crds").chmod(0o755)  # the module cache is read-only
 
 
+def make_platform_crds(workshop: Workshop) -> None:
+    """Copy the CustomResourceDefinitions of what a cluster may have beside Lectern into `crds/`."""
+    crds = workshop.target / "crds"
+    crds.mkdir()
+    for module, folder in PLATFORM_CRDS_IN.items():
+        for file in sorted((workshop.module_directory(module) / folder).glob("*.yaml")):
+            if "kind: CustomResourceDefinition\n" in file.read_text():  # an admission policy lies beside them
+                shutil.copyfile(file, crds / file.name)
+
+
+def make_helm(workshop: Workshop) -> None:
+    """Compile the helm command into `bin/`."""
+    binaries = workshop.target / "bin"
+    binaries.mkdir()
+    # As its own Makefile does; unstamped it would call itself by its minor version only.
+    link = f"-s -w -X helm.sh/helm/v4/internal/version.version={HELM_VERSION}"
+    workshop.go_build(link, str(binaries / "helm"), "helm.sh/helm/v4/cmd/helm")
+
+
+def make_kafka(workshop: Workshop) -> None:
+    """Copy the broker's jars into `jars/`; nothing is compiled."""
+    maven.copy_jars(workshop, workshop.target / "jars")
+
+
 CONTROL_PLANE = Piece(
     name="controlplane",
     manifest=HERE / "controlplane",
@@ -81,7 +113,53 @@ KEDA_CRDS = Piece(
     free_disk_gigabytes=1,
     make=make_keda_crds,
 )
-PIECES = (CONTROL_PLANE, KEDA_CRDS)
+HELM = Piece(
+    name="helm",
+    manifest=HERE / "helm_module",
+    recipe="1: trimpath, stripped, no cgo, version stamp",
+    outputs=("bin/helm",),
+    purpose=f"helm {HELM_VERSION}: the chart is rendered, installed and upgraded by the real one",
+    about="3 min on two cores with an empty Go build cache",
+    free_disk_gigabytes=2,
+    make=make_helm,
+)
+PLATFORM_CRDS = Piece(
+    name="platform-crds",
+    manifest=HERE / "platform_module",
+    recipe="1: definitions only, one folder a module",
+    outputs=(
+        "crds/cert-manager.io_certificates.yaml",
+        "crds/gateway.networking.k8s.io_httproutes.yaml",
+        "crds/monitoring.coreos.com_servicemonitors.yaml",
+    ),
+    purpose="the kinds of Gateway API v1.6.3, Prometheus operator v0.85.0 and cert-manager v1.21.2 (definitions only)",
+    about="10 s, a download",
+    free_disk_gigabytes=1,
+    make=make_platform_crds,
+)
+KAFKA = Piece(
+    name="kafka",
+    manifest=HERE / "kafka_broker",
+    recipe="1: runtime scope, digests checked",
+    outputs=(f"jars/kafka_2.13-{KAFKA_VERSION}.jar",),
+    purpose=f"Apache Kafka {KAFKA_VERSION}: topics, credentials and lag are tested on a real broker",
+    about="10 s, a download of 43 MB (and 100 MB where there is no Java 17)",
+    free_disk_gigabytes=1,
+    make=make_kafka,
+    files=maven.FILES,
+)
+STRIMZI_CRDS = Piece(
+    name="strimzi-crds",
+    manifest=HERE / "strimzi_kinds",
+    recipe="1: KafkaTopic v1, digests checked",
+    outputs=(strimzi.OUTPUT,),
+    purpose="the kind KafkaTopic of Strimzi 1.2.0 (definition only)",
+    about="20 s, a download of 40 MB (and 100 MB where the Java of the testbed is not there yet)",
+    free_disk_gigabytes=1,
+    make=strimzi.make_crds,
+    files=maven.FILES,
+)
+PIECES = (CONTROL_PLANE, HELM, KAFKA, KEDA_CRDS, PLATFORM_CRDS, STRIMZI_CRDS)
 
 
 def binaries(environment: Mapping[str, str]) -> Path:
