@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from lectern_operator.policies.drift import amount
+from lectern_operator.facts.quantities import amount
 
 Manifest = dict[str, Any]
 
@@ -23,7 +23,8 @@ def defaulted(body: Manifest) -> Manifest:
         case "CronJob":
             _pod(spec["jobTemplate"]["spec"]["template"]["spec"])
         case "Service":
-            spec |= {"clusterIP": "10.96.0.7", "sessionAffinity": "None", "ipFamilies": ["IPv4"]}
+            spec |= {"sessionAffinity": "None", "ipFamilies": ["IPv4"]}
+            spec.setdefault("clusterIP", "10.96.0.7")
         case "PersistentVolumeClaim":
             spec |= {"volumeMode": "Filesystem"}
             spec["resources"]["requests"] = _amounts(spec["resources"]["requests"])

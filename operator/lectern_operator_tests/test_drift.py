@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lectern_operator.policies.drift import amount, drifted
+from lectern_operator.facts.quantities import amount
+from lectern_operator.policies.drift import drifted
 
 
 @pytest.mark.parametrize(
@@ -20,10 +21,32 @@ from lectern_operator.policies.drift import amount, drifted
         ({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1024Mi"}}),
         ({"emptyDir": {"sizeLimit": "0.5Gi"}}, {"emptyDir": {"sizeLimit": "512Mi"}}),
         ({"emptyDir": {}}, {"emptyDir": {}}),
-        ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "B"}, {"name": "A", "value": "1"}]}),
-        ({"ports": [{"port": 1, "protocol": "TCP"}]}, {"ports": [{"port": 1, "protocol": "TCP", "nodePort": 7}]}),
-        ({"containers": [{"name": "a"}]}, {"containers": [{"name": "a"}, {"name": "sidecar"}]}),
+        (
+            {"containers": [{"env": [{"name": "A", "value": "1"}]}]},
+            {"containers": [{"env": [{"name": "B"}, {"name": "A", "value": "1"}]}]},
+        ),
+        (
+            {"spec": {"ports": [{"port": 1, "protocol": "TCP"}]}},
+            {"spec": {"ports": [{"port": 2, "protocol": "TCP"}, {"port": 1, "protocol": "TCP", "nodePort": 7}]}},
+        ),
+        ({"spec": {"containers": [{"name": "a"}]}}, {"spec": {"containers": [{"name": "a"}, {"name": "sidecar"}]}}),
+        (
+            {"spec": {"imagePullSecrets": [{"name": "a"}]}},
+            {"spec": {"imagePullSecrets": [{"name": "b"}, {"name": "a"}]}},
+        ),
+        (
+            {"spec": {"topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]}},
+            {
+                "spec": {
+                    "topologySpreadConstraints": [
+                        {"topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule"},
+                        {"topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway", "nodeTaintsPolicy": "Ignore"},
+                    ]
+                }
+            },
+        ),
         ({"args": ["--a", "1"]}, {"args": ["--a", "1"]}),
+        ({"rules": [{"name": "a"}]}, {"rules": [{"name": "a", "weight": 1}]}),
     ],
 )
 def test_no_drift(wanted: dict[str, Any], observed: dict[str, Any]) -> None:
@@ -39,13 +62,33 @@ def test_no_drift(wanted: dict[str, Any], observed: dict[str, Any]) -> None:
         ({"a": {"b": 1}}, {"a": None}),
         ({"requests": {"cpu": "1"}}, {"requests": {"cpu": "1001m"}}),
         ({"value": "1000m"}, {"value": "1"}),
-        ({"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "2"}]}),
-        ({"volumes": [{"name": "a"}]}, {"volumes": []}),
+        (
+            {"containers": [{"env": [{"name": "A", "value": "1"}]}]},
+            {"containers": [{"env": [{"name": "A", "value": "2"}]}]},
+        ),
+        ({"spec": {"volumes": [{"name": "a"}]}}, {"spec": {"volumes": []}}),
         ({"args": ["--a", "1"]}, {"args": ["1", "--a"]}),
         ({"args": ["--a"]}, {"args": ["--a", "--b"]}),
         ({"triggers": [{"type": "kafka"}]}, {"triggers": [{"type": "kafka"}, {"type": "cron"}]}),
+        ({"tolerations": [{"key": "a"}]}, {"tolerations": [{"key": "b"}, {"key": "a"}]}),
+        ({"imagePullSecrets": [{"name": "a"}]}, {"imagePullSecrets": [{"name": "b"}, {"name": "a"}]}),
         ({"selector": {"a": "1"}}, {"selector": {"a": "1", "b": "2"}}),
+        ({"selector": {"matchLabels": {"a": "1"}}}, {"selector": {"matchLabels": {"a": "1", "b": "2"}}}),
         ({"nodeSelector": {"a": "1"}}, {"nodeSelector": {"a": "1", "b": "2"}}),
+        ({"podSelector": {"matchLabels": {"a": "1"}}}, {"podSelector": {"matchLabels": {"a": "1", "b": "2"}}}),
+        (
+            {"ingress": [{"from": [{"podSelector": {}}], "ports": [{"port": 1, "protocol": "TCP"}]}]},
+            {
+                "ingress": [
+                    {
+                        "from": [{"podSelector": {}}],
+                        "ports": [{"port": 1, "protocol": "TCP"}, {"port": 2, "protocol": "TCP"}],
+                    }
+                ]
+            },
+        ),
+        ({"ingress": [{"from": [{"podSelector": {}}]}]}, {"ingress": [{"from": [{"podSelector": {}, "ipBlock": {}}]}]}),
+        ({"egress": [{"ports": [{"port": 53}]}]}, {"egress": [{"ports": [{"port": 53}], "to": [{"podSelector": {}}]}]}),
     ],
 )
 def test_drift(wanted: dict[str, Any], observed: dict[str, Any]) -> None:

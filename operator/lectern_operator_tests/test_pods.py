@@ -10,10 +10,13 @@ import pytest
 
 from lectern_contract import names
 from lectern_contract.resources import KnowledgeBase, RagEndpoint, parse_as
-from lectern_operator.desired import query
+from lectern_contract.resources.common import Resources
+from lectern_operator.desired import rag_endpoint
+from lectern_operator.desired.pod import compute
 from lectern_operator_tests import worlds
 from lectern_operator_tests.test_golden import CASES
 
+OF_MONITORS = {key for key, _ in worlds.IMAGES.monitor_labels}
 ALLOWED_VOLUMES = {"configMap", "emptyDir", "persistentVolumeClaim", "projected"}
 
 
@@ -99,17 +102,71 @@ def test_two_knowledge_bases_of_one_endpoint_keep_their_own_keys() -> None:
         )
         known[name] = parse_as(KnowledgeBase, {**document, "metadata": {"name": name, "namespace": "team"}})
     endpoint = parse_as(RagEndpoint, worlds.changed(worlds.ENDPOINT, knowledgeBaseRefs=["a", "b"]))
-    (pod,) = pods(query.manifests(endpoint, known, replicas=1, images=worlds.IMAGES))
+    (pod,) = pods(rag_endpoint.manifests(endpoint, known, replicas=1, images=worlds.IMAGES))
     (secrets,) = [volume for volume in pod["volumes"] if "projected" in volume]
     found = {(each["secret"]["name"], each["secret"]["items"][0]["path"]) for each in secrets["projected"]["sources"]}
     assert found == {("of-a", "a.vector-store-api-key"), ("of-b", "b.vector-store-api-key")}
 
 
 @pytest.mark.parametrize("case", CASES)
+def test_every_pod_runs_as_an_account_of_its_own_that_is_made_beside_it(case: str) -> None:
+    manifests = CASES[case]()
+    accounts = {each["metadata"]["name"]: each for each in manifests if each["kind"] == "ServiceAccount"}
+    assert {pod["serviceAccountName"] for pod in pods(manifests)} == set(accounts)
+    for account in accounts.values():
+        assert account["automountServiceAccountToken"] is False
+        assert account["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_container_asks_for_what_it_needs_and_leaves_its_last_words(case: str) -> None:
+    for pod in pods(CASES[case]()):
+        for container in pod["containers"]:
+            given = container["resources"]
+            for amount in ("cpu", "memory"):
+                assert amount in given.get("requests", {}) or amount in given.get("limits", {})
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_pods_of_a_deployment_are_spread_and_never_held_back_by_it(case: str) -> None:
+    for manifest in CASES[case]():
+        if manifest["kind"] != "Deployment":
+            continue
+        found = manifest["spec"]["template"]["spec"]["topologySpreadConstraints"]
+        assert [each["topologyKey"] for each in found] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        for each in found:
+            assert each["whenUnsatisfiable"] == "ScheduleAnyway"
+            assert each["labelSelector"] == manifest["spec"]["selector"]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_monitor_finds_a_service_with_the_port_that_it_names(case: str) -> None:
+    manifests = CASES[case]()
+    services = [each for each in manifests if each["kind"] == "Service"]
+    for monitor in (each for each in manifests if each["kind"] == "ServiceMonitor"):
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        (found,) = [each for each in services if wanted <= each["metadata"]["labels"].items()]
+        assert {end["port"] for end in monitor["spec"]["endpoints"]} == {
+            port["name"] for port in found["spec"]["ports"]
+        }
+
+
+def test_a_resource_that_says_nothing_of_resources_asks_for_some() -> None:
+    unsaid, limited = Resources(), Resources(limits={"cpu": "1"})
+    assert compute(unsaid) == {"requests": {"cpu": "100m", "memory": "256Mi"}}
+    assert compute(limited) == {"requests": {"memory": "256Mi"}, "limits": {"cpu": "1"}}
+    assert compute(unsaid, {"nvidia.com/gpu": "1"}, least={"cpu": "1"}) == {
+        "requests": {"cpu": "1", "nvidia.com/gpu": "1"},
+        "limits": {"nvidia.com/gpu": "1"},
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
 def test_children_carry_our_labels_and_nothing_of_the_owner(case: str) -> None:
     for manifest in CASES[case]():
         metadata = manifest["metadata"]
-        assert set(metadata["labels"]) == {
+        assert set(metadata["labels"]) - (OF_MONITORS if manifest["kind"] == "ServiceMonitor" else set()) == {
             "app.kubernetes.io/component",
             "app.kubernetes.io/managed-by",
             "app.kubernetes.io/name",

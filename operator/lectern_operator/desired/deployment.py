@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from lectern_contract import names
+from collections.abc import Mapping
+from typing import Any
+
+from lectern_contract import labels, names
 from lectern_contract.names import Role
 from lectern_operator.desired.metadata import Manifest, Owner, metadata, sealed, selector
 
@@ -33,14 +36,43 @@ def deployment(
         "revisionHistoryLimit": HISTORY,
         "progressDeadlineSeconds": deadline_seconds,
     }
+    notes = {}
     if replicas is not None:
         spec["replicas"] = replicas
-    name = names.child(of.name, role)
-    return sealed({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(of, name, role), "spec": spec})
+        notes = {labels.REPLICAS: "fixed"}
+    about = metadata(of, names.child(of.name, role), role, notes)
+    return sealed({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": about, "spec": spec})
 
 
-def service(of: Owner, role: Role, port: int) -> Manifest:
-    """Return the Service in front of the Deployment of `role`."""
+def handed_over(wanted: Mapping[str, Any], observed: Mapping[str, Any]) -> Manifest | None:
+    """Return what to apply before `wanted`, so that its number of replicas stays as observed; None when it does anyway.
+
+    A field that its only manager applies no more is removed, and the API server's default is one replica: a Deployment
+    of five would lose four until its autoscaler brings them back. So another manager (`names.SCALING_MANAGER`) applies
+    the number as it is, without force: a conflict means that an autoscaler has set another number since, and with it
+    owns the field; then nothing has to be handed over. The next number that an autoscaler writes ends that hold.
+
+    No replicas are not handed over: there is nothing to lose, and an autoscaler of Kubernetes never leaves zero.
+    """
+    if wanted["kind"] != "Deployment" or "replicas" in wanted["spec"]:
+        return None
+    fixed = labels.REPLICAS in observed["metadata"].get("annotations", {})
+    if not fixed or not observed["spec"].get("replicas"):
+        return None
+    return {
+        "apiVersion": wanted["apiVersion"],
+        "kind": wanted["kind"],
+        "metadata": {"name": wanted["metadata"]["name"], "namespace": wanted["metadata"]["namespace"]},
+        "spec": {"replicas": observed["spec"]["replicas"]},
+    }
+
+
+def service(of: Owner, role: Role, port: int, *, headless: bool = False) -> Manifest:
+    """Return the Service in front of the Deployment of `role`; a `headless` one has no address and balances nothing.
+
+    A headless Service is how the metrics of pods that serve nobody are found. A PodMonitor would do as well; it would
+    be one more kind to watch and to have rights on.
+    """
     return sealed(
         {
             "apiVersion": "v1",
@@ -48,6 +80,7 @@ def service(of: Owner, role: Role, port: int) -> Manifest:
             "metadata": metadata(of, names.child(of.name, role), role),
             "spec": {
                 "type": "ClusterIP",
+                **({"clusterIP": "None"} if headless else {}),
                 "selector": selector(of, role),
                 "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": "http"}],
             },

@@ -1,4 +1,4 @@
-"""The embedding server of a KnowledgeBase: a TEI Deployment, its Service and, where asked, a claim for the weights.
+"""The embedding server of a KnowledgeBase: who computes it, as whom, and who may reach it.
 
 Called by `desired.knowledge_base` when `spec.embedding.server.managed` is set.
 """
@@ -7,84 +7,77 @@ from __future__ import annotations
 
 from lectern_contract import names
 from lectern_contract.names import Role
-from lectern_contract.resources.common import ManagedServer, ModelCache
-from lectern_contract.resources.knowledge_base import Embedding
-from lectern_operator.desired import pod
-from lectern_operator.desired.deployment import deployment, service
+from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources.knowledge_base import ManagedEmbeddingServer
+from lectern_operator.desired import model_cache, network_policy
+from lectern_operator.desired.disruption import disruption_budget
 from lectern_operator.desired.images import Images
-from lectern_operator.desired.metadata import Manifest, Owner, given, metadata, sealed
+from lectern_operator.desired.metadata import Manifest, owner
+from lectern_operator.desired.network_policy import Peer
+from lectern_operator.desired.service_account import service_account
+from lectern_operator.desired.service_monitor import service_monitor
+from lectern_operator.desired.text_embeddings import text_embeddings
+from lectern_operator.desired.vllm import vllm
 
-CACHE_VOLUME = "models"
-START_SECONDS = 1800
-"""Time for the download and the warm-up of a large model: the port opens only after that."""
-DEADLINE_SECONDS = START_SECONDS + 600
+HUB_PORT = 443
 
 
-def embedding_server(of: Owner, embedding: Embedding, server: ManagedServer, images: Images) -> list[Manifest]:
-    """Return the manifests of the server that computes `embedding`."""
-    accelerator = server.accelerator
-    devices = {accelerator.resource_name: str(accelerator.count)} if accelerator else {}
-    volume, claim = _cache(of, server.model_cache)
-    main = pod.container(
-        Role.EMBEDDER.value,
-        server.image or images.embedding_server(accelerated=accelerator is not None),
-        resources=pod.compute(server.resources, devices),
-        mounts=[{"name": CACHE_VOLUME, "mountPath": names.MODEL_CACHE_DIRECTORY}],
-        port=names.EMBEDDER_PORT,
-        environment=_environment(),
-        args=["--model-id", embedding.model, "--revision", embedding.revision, *server.args],
-        probes={
-            "startupProbe": pod.http_probe("/health", period_seconds=10, failures=START_SECONDS // 10),
-            "livenessProbe": pod.http_probe("/health", period_seconds=10, failures=6),
-            "readinessProbe": pod.http_probe("/health", period_seconds=5, failures=2),
-        },
-    )
-    template = pod.template(of, Role.EMBEDDER, main, volumes=[volume], placement=server)
-    held = accelerator is not None or server.model_cache is not None
-    return [
-        *claim,
-        service(of, Role.EMBEDDER, names.EMBEDDER_PORT),
-        deployment(
-            of,
-            Role.EMBEDDER,
-            template,
-            replicas=server.replicas,
-            surge=not held,
-            deadline_seconds=DEADLINE_SECONDS,
-        ),
+def embedding_server(
+    kb: KnowledgeBase, server: ManagedEmbeddingServer, images: Images, *, monitored: bool
+) -> list[Manifest]:
+    """Return the manifests of the server that computes the embeddings of `kb`; `monitored` with a ServiceMonitor."""
+    of = owner(kb)
+    found = [service_account(of, Role.EMBEDDER, pull_secrets=images.pull_secrets)]
+    if kb.spec.network_policy.enabled:
+        found.append(
+            network_policy.network_policy(
+                of,
+                Role.EMBEDDER,
+                port=names.EMBEDDER_PORT,
+                ingress=_clients(kb, images, monitored=monitored),
+                egress=() if model_cache.offline(server) else (network_policy.dns(), network_policy.anywhere(HUB_PORT)),
+            )
+        )
+    found += _engine(kb, server, images)
+    if server.replicas > 1:
+        found.append(disruption_budget(of, Role.EMBEDDER))
+    if monitored:
+        found.append(service_monitor(of, Role.EMBEDDER, extra_labels=images.monitor_labels))
+    return found
+
+
+def _engine(kb: KnowledgeBase, server: ManagedEmbeddingServer, images: Images) -> list[Manifest]:
+    of, embedding = owner(kb), kb.spec.embedding
+    match server.engine:
+        case "TextEmbeddings":
+            return text_embeddings(
+                of,
+                Role.EMBEDDER,
+                embedding.model,
+                embedding.revision,
+                server,
+                images,
+                longest_input=embedding.max_input_tokens,
+            )
+        case "Vllm":
+            return vllm(
+                of,
+                Role.EMBEDDER,
+                embedding.model,
+                embedding.revision,
+                server,
+                images,
+                runner="pooling",
+                max_model_len=embedding.max_input_tokens,
+            )
+
+
+def _clients(kb: KnowledgeBase, images: Images, *, monitored: bool) -> list[Peer]:
+    """Return who may reach the server: the workers, and query services wherever an endpoint may use `kb`."""
+    found = [
+        network_policy.role_of(owner(kb), Role.WORKER),
+        network_policy.role_of_any(Role.QUERY),
+        *(network_policy.role_of_any(Role.QUERY, namespace=each) for each in kb.spec.allowed_namespaces),
+        network_policy.operator(images),
     ]
-
-
-def _environment() -> dict[str, str]:
-    """Say what the image's own defaults say otherwise.
-
-    The image listens on port 80, which a non-root process may not. Silent truncation would lose the end of a
-    chunk; as a variable it is understood by releases in which it is a flag and by those in which it takes a value.
-    """
-    return {
-        "AUTO_TRUNCATE": "false",
-        "HF_HOME": names.MODEL_CACHE_DIRECTORY,
-        "HUGGINGFACE_HUB_CACHE": names.MODEL_CACHE_DIRECTORY,
-        "PORT": str(names.EMBEDDER_PORT),
-    }
-
-
-def _cache(of: Owner, cache: ModelCache | None) -> tuple[Manifest, list[Manifest]]:
-    """Return the volume for the weights and the claim that has to be made for it."""
-    if cache is None:
-        return {"name": CACHE_VOLUME, "emptyDir": {"sizeLimit": ModelCache().size}}, []
-    own = names.child(of.name, Role.EMBEDDER)
-    volume = {"name": CACHE_VOLUME, "persistentVolumeClaim": {"claimName": cache.claim_name or own}}
-    if cache.claim_name is not None:
-        return volume, []
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": metadata(of, own, Role.EMBEDDER),
-        "spec": given(
-            accessModes=["ReadWriteOnce"],
-            resources={"requests": {"storage": cache.size}},
-            storageClassName=cache.storage_class_name,
-        ),
-    }
-    return volume, [sealed(claim)]
+    return [*found, network_policy.prometheus(images)] if monitored else found

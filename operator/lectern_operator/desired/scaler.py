@@ -10,10 +10,17 @@ from __future__ import annotations
 from lectern_contract import names
 from lectern_contract.names import Role, Topic
 from lectern_contract.resources import KnowledgeBase
-from lectern_contract.resources.knowledge_base import Messaging
+from lectern_contract.resources.knowledge_base import Messaging, Workers
 from lectern_operator.desired.metadata import Manifest, metadata, owner, sealed
 
 API_VERSION = "keda.sh/v1alpha1"
+FAILURES = 4
+"""Answers in a row that the broker may fail to give before KEDA falls back."""
+CALM_SECONDS = 60
+"""How long a higher lag must last before a further worker starts: each one that comes or goes stops all the others for
+the time that the partitions are dealt out anew."""
+LONGEST_CALM_SECONDS = 3600
+"""The most that an autoscaler of Kubernetes accepts."""
 _SASL = {"PLAIN": "plaintext", "SCRAM-SHA-256": "scram_sha256", "SCRAM-SHA-512": "scram_sha512"}
 
 
@@ -35,10 +42,30 @@ def scaler(kb: KnowledgeBase, messaging: Messaging, *, generation: int) -> list[
             "maxReplicaCount": workers.max_replicas,
             "pollingInterval": workers.polling_interval_seconds,
             "cooldownPeriod": workers.cooldown_seconds,
+            "fallback": _fallback(workers),
+            "advanced": {"horizontalPodAutoscalerConfig": {"behavior": _behavior(workers)}},
             "triggers": [trigger],
         },
     }
     return [*authentication, sealed(scaled)]
+
+
+def _fallback(workers: Workers) -> Manifest:
+    """Say what runs while KEDA cannot read the lag: no worker fewer than now, and one at least, which goes on alone."""
+    return {
+        "failureThreshold": FAILURES,
+        "replicas": max(1, workers.min_replicas),
+        "behavior": "currentReplicasIfHigher",
+    }
+
+
+def _behavior(workers: Workers) -> Manifest:
+    """Say how slowly the number changes between one and the most; the last step to zero is KEDA's cooldown."""
+    calm = min(max(CALM_SECONDS, workers.cooldown_seconds), LONGEST_CALM_SECONDS)
+    return {
+        "scaleUp": {"stabilizationWindowSeconds": CALM_SECONDS},
+        "scaleDown": {"stabilizationWindowSeconds": calm},
+    }
 
 
 def _trigger(kb: KnowledgeBase, messaging: Messaging, generation: int) -> dict[str, str]:
@@ -50,6 +77,8 @@ def _trigger(kb: KnowledgeBase, messaging: Messaging, generation: int) -> dict[s
         "lagThreshold": str(workers.lag_threshold),
         "activationLagThreshold": str(workers.activation_lag_threshold),
         "offsetResetPolicy": "earliest",
+        # a backlog in one partition keeps one worker busy, however long it is
+        "limitToPartitionsWithLag": "true",
     }
     if messaging.security_protocol in ("SSL", "SASL_SSL"):
         fields["tls"] = "enable"

@@ -8,20 +8,50 @@ from __future__ import annotations
 from lectern_contract import names, wiring
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase
-from lectern_operator.desired import config_map, pod, secret_files
-from lectern_operator.desired.deployment import deployment
+from lectern_operator.desired import config_map, flows, network_policy, pod, secret_files
+from lectern_operator.desired.deployment import deployment, service
 from lectern_operator.desired.images import Images
 from lectern_operator.desired.metadata import Manifest, owner
+from lectern_operator.desired.network_policy import Peer
+from lectern_operator.desired.service_account import service_account
+from lectern_operator.desired.service_monitor import service_monitor
 
 GRACE_SECONDS = 60
 """Time to finish the documents in hand and to commit."""
 BLOB_VOLUME = "blobs"
 
 
-def worker(kb: KnowledgeBase, *, generation: int, replicas: int | None, images: Images) -> list[Manifest]:
-    """Return the manifests of the workers that fill index generation `generation`."""
+def worker(
+    kb: KnowledgeBase, *, generation: int, replicas: int | None, monitored: bool, images: Images
+) -> list[Manifest]:
+    """Return the manifests of the workers that fill index generation `generation`.
+
+    `monitored` adds what Prometheus finds their metrics by.
+    """
     of = owner(kb)
     settings = config_map.settings_config_map(of, Role.WORKER, wiring.worker_settings(kb, generation=generation))
+    found = [service_account(of, Role.WORKER, pull_secrets=images.pull_secrets), settings]
+    if kb.spec.network_policy.enabled:
+        ingress = [network_policy.operator(images), *([network_policy.prometheus(images)] if monitored else [])]
+        found.append(
+            network_policy.network_policy(
+                of, Role.WORKER, port=names.RUNTIME_PORT, ingress=ingress, egress=_reached(kb)
+            )
+        )
+    found.append(deployment(of, Role.WORKER, _template(kb, settings, images), replicas=replicas))
+    if monitored:
+        found.append(service(of, Role.WORKER, names.RUNTIME_PORT, headless=True))
+        found.append(service_monitor(of, Role.WORKER, extra_labels=images.monitor_labels))
+    return found
+
+
+def _reached(kb: KnowledgeBase) -> list[Peer]:
+    """Return whom the workers speak to: name servers, broker, blob store, embedding server and vector store."""
+    searched = [*flows.embedder(kb), *flows.vector_store(kb)]
+    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *searched]
+
+
+def _template(kb: KnowledgeBase, settings: Manifest, images: Images) -> Manifest:
     volume, mount, annotations = config_map.mounted(settings)
     secrets = [*secret_files.embedder(kb), *secret_files.log(kb), *secret_files.blobs(kb)]
     secret_volumes, secret_mounts = secret_files.volumes(Role.WORKER, [*secrets, *secret_files.vector_store(kb)])
@@ -34,15 +64,14 @@ def worker(kb: KnowledgeBase, *, generation: int, replicas: int | None, images: 
         port=names.RUNTIME_PORT,
         probes=pod.runtime_probes(),
     )
-    template = pod.template(
-        of,
+    return pod.template(
+        owner(kb),
         Role.WORKER,
         main,
         volumes=[volume, *secret_volumes, *blob_volumes],
         annotations=annotations,
         grace_seconds=GRACE_SECONDS,
     )
-    return [settings, deployment(of, Role.WORKER, template, replicas=replicas)]
 
 
 def blob_volume(kb: KnowledgeBase) -> tuple[list[Manifest], list[Manifest]]:
