@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import base64
+import secrets
 from dataclasses import replace
 
-from lectern_contract.resources import RagEndpoint
-from lectern_operator.desired import query as desired
+from lectern_contract import names
+from lectern_contract.names import Role
+from lectern_contract.resources import KnowledgeBase, RagEndpoint
+from lectern_operator.clients.errors import NotFound, Refused
+from lectern_operator.desired import cache_salt
+from lectern_operator.desired import rag_endpoint as desired
+from lectern_operator.facts import Fact, Known, Unknown
+from lectern_operator.facts.outside import Denied
 from lectern_operator.policies import changes
 from lectern_operator.policies import rag_endpoint as policy
 from lectern_operator.reconcilers import children
 from lectern_operator.reconcilers.world import Outcome, World
 
-KINDS = ("ConfigMap", "Service", "Deployment")
+KINDS = (
+    "ConfigMap",
+    "Deployment",
+    "HorizontalPodAutoscaler",
+    "Ingress",
+    "NetworkPolicy",
+    "PersistentVolumeClaim",
+    "PodDisruptionBudget",
+    "Service",
+    "ServiceAccount",
+)
 
 
 async def reconcile(endpoint: RagEndpoint, world: World) -> Outcome:
@@ -21,18 +39,57 @@ async def reconcile(endpoint: RagEndpoint, world: World) -> Outcome:
     applied = await _apply(endpoint, observed, planned, world)
     after = replace(observed, children=applied.children, written=applied.written)
     status = policy.report(endpoint, after, planned, refusals=applied.refusals, now=world.timestamp())
-    return Outcome(status, refused=bool(applied.refusals))
+    return Outcome(status, refused=bool(applied.refusals), again_after=policy.again_after(endpoint, observed))
 
 
 async def _observe(endpoint: RagEndpoint, world: World) -> policy.Observed:
     refs = endpoint.spec.knowledge_base_refs
     found = await children.listed(endpoint, world, *KINDS, "Pod")
-    facts = await children.together(*(children.knowledge_base(name, endpoint.namespace, world) for name in refs))
+    scalers, keda = await children.listed_if_served(endpoint, world, "ScaledObject")
+    routes, gateway = await children.listed_if_served(endpoint, world, "HTTPRoute")
+    monitors, monitoring = await children.listed_if_served(endpoint, world, "ServiceMonitor")
+    facts = await children.together(*(_knowledge_base(name, endpoint, world) for name in refs))
+    owned = {name: child for name, child in found.items() if name[0] != "Pod"}
     return policy.Observed(
-        children={name: child for name, child in found.items() if name[0] != "Pod"},
+        children={**owned, **scalers, **routes, **monitors},
         pods=tuple(child for (kind, _), child in found.items() if kind == "Pod"),
         knowledge_bases=dict(zip(refs, facts, strict=True)),
+        keda=keda,
+        gateway=gateway,
+        monitoring=monitoring,
+        salted=await _salted(endpoint, world),
     )
+
+
+async def _knowledge_base(reference: str, endpoint: RagEndpoint, world: World) -> Fact[KnowledgeBase | None]:
+    namespace, name = names.referred(reference, endpoint.namespace)
+    try:
+        return await children.knowledge_base(name, namespace, world)
+    except Refused as error:
+        return Denied(f"KnowledgeBase {reference} cannot be read: let the operator watch {namespace} too ({error})")
+
+
+async def _salted(endpoint: RagEndpoint, world: World) -> Fact[bool]:
+    """Say whether the Secret of the cache salt exists; asked for where a model server of ours needs one.
+
+    It is read by its name and never listed: the operator has no right to see the Secrets of a namespace.
+    """
+    generation = endpoint.spec.generation
+    if generation is None or generation.server.managed is None:
+        return Known(value=True)
+    name = names.child(endpoint.name, Role.GENERATOR)
+    try:
+        found = await world.cluster.get("Secret", endpoint.namespace, name)
+    except NotFound:
+        return Known(value=False)
+    except Refused as error:
+        return Denied(
+            f"the operator may not look for Secret {name}, which keeps the prompts of tenants apart: list namespace "
+            f"{endpoint.namespace} under rbac.secretNamespaces of the chart ({error})"
+        )
+    if not changes.owned(found, endpoint.metadata.uid) or cache_salt.KEY not in found.get("data", {}):
+        return Unknown(f"Secret {name} exists already and is not ours: delete it, or give the resource another name")
+    return Known(value=True)
 
 
 async def _apply(
@@ -40,7 +97,17 @@ async def _apply(
 ) -> children.Applied:
     if planned.blocked is not None:
         return children.Applied(observed.children)
-    wanted = desired.manifests(endpoint, planned.knowledge_bases, replicas=planned.replicas, images=world.images)
-    keep = changes.settings_in_use(observed.children, observed.pods)
+    wanted = desired.manifests(
+        endpoint,
+        planned.knowledge_bases,
+        replicas=planned.replicas,
+        generators=planned.generators,
+        scaled=planned.scaled,
+        routed=planned.routed,
+        monitored=planned.monitored,
+        salt=base64.b64encode(secrets.token_bytes(cache_salt.BYTES)).decode() if planned.salt else None,
+        images=world.images,
+    )
+    keep = children.settings_in_use(wanted, observed.children, observed.pods)
     steps = changes.changes(wanted, observed.children, uid=endpoint.metadata.uid, keep=keep)
     return await children.write(steps, observed.children, endpoint.metadata.uid, world)
