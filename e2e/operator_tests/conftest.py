@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -9,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from e2e.operator_tests.objects import Objects
+from e2e.operator_tests import account
+from e2e.operator_tests.objects import Objects, Outside
 from e2e.operator_tests.running import ROOT, RunningOperator, running_operator
 from e2e.testbed.control_plane import ControlPlane
 from e2e.testbed.control_plane import control_plane as start_control_plane
 from e2e.testbed.errors import ApiRefused
 from e2e.testbed.fake_keda import fake_keda
+from e2e.testbed.kafka import Kafka
 from e2e.testbed.keda import keda_crds
+from e2e.testbed.qdrant_double import qdrant_double
 
 Keda = Callable[[], AbstractContextManager[None]]
 CLAIMS = ("blobs", "guides", "lectern-blobs", "handbook-files")
@@ -30,6 +34,7 @@ def control_plane() -> Iterator[ControlPlane]:
     with start_control_plane() as plane:
         plane.install_crds(ROOT / "crds")
         yield plane
+        assert account.refused(plane) == set(), "the operator has asked for what the table of rights does not grant"
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +93,20 @@ def _answers(plane: ControlPlane) -> bool:
     return True
 
 
+@pytest.fixture(scope="package")
+def outside(kafka: Kafka, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    """Start a vector store (a double, unless QDRANT_URL names a real one) beside the session's Kafka."""
+    if url := os.environ.get("QDRANT_URL"):
+        yield Outside(url, kafka.bootstrap)
+        return
+    with qdrant_double(tmp_path_factory.mktemp("qdrant")) as double:
+        yield Outside(double.url, kafka.bootstrap)
+
+
 @pytest.fixture
-def objects(control_plane: ControlPlane, namespace: str) -> Objects:
+def objects(control_plane: ControlPlane, namespace: str, outside: Outside) -> Objects:
     """Return short ways to what is in the test's namespace."""
-    return Objects(control_plane, namespace)
+    return Objects(control_plane, namespace, outside)
 
 
 @pytest.fixture

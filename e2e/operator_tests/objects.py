@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 from e2e.testbed.control_plane import ControlPlane
@@ -18,12 +20,34 @@ PATHS = {
 }
 
 
+@dataclass(frozen=True)
+class Outside:
+    """Where the vector store and the broker of the tests answer, without credentials."""
+
+    store_url: str
+    bootstrap: str
+
+    def given_to(self, document: dict[str, Any]) -> dict[str, Any]:
+        """Return a KnowledgeBase that uses them, where it uses any."""
+        found = copy.deepcopy(document)
+        spec = found["spec"]
+        if "vectorStore" in spec:
+            reference = {key: value for key, value in spec["vectorStore"].items() if not key.endswith("SecretRef")}
+            spec["vectorStore"] = {**reference, "url": self.store_url, "replicationFactor": 1}
+            spec["vectorStore"].pop("writeConsistencyFactor", None)
+        if "messaging" in spec:
+            kept = {key: value for key, value in spec["messaging"].items() if key == "partitions"}
+            spec["messaging"] = {**kept, "bootstrapServers": self.bootstrap}
+        return found
+
+
 class Objects:
     """Short ways to what is in the test's namespace."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+    def __init__(self, plane: ControlPlane, namespace: str, outside: Outside | None = None) -> None:
         self.plane = plane
         self.namespace = namespace
+        self.outside = outside
 
     def path(self, kind: str, name: str = "") -> str:
         """Return the URL path of a kind in the namespace, or of one object."""
@@ -31,7 +55,9 @@ class Objects:
         return f"{path}/{name}" if name else path
 
     def create(self, document: dict[str, Any]) -> dict[str, Any]:
-        """Create an object."""
+        """Create an object; a KnowledgeBase is given the store and the broker of the tests."""
+        if self.outside is not None and document["kind"] == "KnowledgeBase":
+            document = self.outside.given_to(document)
         body = {**document, "metadata": {**document["metadata"], "namespace": self.namespace}}
         for server_side in ("uid", "generation"):
             body["metadata"].pop(server_side, None)

@@ -150,7 +150,7 @@ def test_changed_settings_roll_out_and_the_old_file_goes_after_that(objects: Obj
         return [name for name in found if name.startswith("docs-worker-")]
 
     (old,) = files()
-    objects.merge("KnowledgeBase", "docs", {"spec": {"chunking": {"size": 100}}})
+    objects.merge("KnowledgeBase", "docs", {"spec": {"parsing": {"timeoutSeconds": 30}}})
     eventually(lambda: len(files()) == 1 and files() != [old], SECONDS, files)
     (new,) = files()
     (pod,) = objects.list("Pod", f"{labels.ROLE}=worker")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,6 +13,7 @@ from lectern_operator.handlers.telemetry import Telemetry
 from lectern_operator.reconcilers.world import World
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import FakeCluster
+from lectern_operator_tests.fake_outside import FakeOutside
 
 Write = tuple[str, str, str]
 
@@ -33,6 +33,11 @@ async def nobody(*_: object) -> None:
     """Take an Event and tell nobody: the cluster of these tests keeps no Events."""
 
 
+def world(cluster: FakeCluster) -> World:
+    """Return the world of a pass over `cluster`, with doubles of everything outside."""
+    return World(cluster, worlds.IMAGES, FakeOutside(cluster).outside())
+
+
 class Operator:
     """The operator without watches: what exists is looked at when the test says so."""
 
@@ -40,7 +45,8 @@ class Operator:
         self.cluster = cluster
         self.clock = Clock()
         self._inventory = Inventory()
-        world = World(cluster, worlds.IMAGES, self.clock)
+        self.outside = FakeOutside(cluster)
+        world = World(cluster, worlds.IMAGES, self.outside.outside(), self.clock)
         self._boundary = Boundary(self._inventory, world, Telemetry(), nobody)
 
     async def settle(self) -> list[Write]:
@@ -56,10 +62,25 @@ class Operator:
         before = len(self.cluster.writes)
         for (kind, _, _), body in sorted(self.cluster.objects.items()):
             if kind in resources.KINDS:
-                self._inventory.seen(body)
-                with suppress(Retry):
-                    await self._boundary.pass_over(body["metadata"]["uid"])
+                await self._pass_over(kind, body)
         return self.cluster.writes[before:]
+
+    async def _pass_over(self, kind: str, body: dict[str, Any]) -> None:
+        """Make a pass, and another one when the first says that it has changed the resource itself."""
+        metadata = body["metadata"]
+        for _ in range(2):
+            found = self.cluster.objects.get((kind, metadata["namespace"], metadata["name"]))
+            if found is None:
+                return
+            self._inventory.seen(found)
+            before = found["metadata"]["resourceVersion"]
+            try:
+                await self._boundary.pass_over(metadata["uid"])
+            except Retry:
+                again = self.cluster.objects.get((kind, metadata["namespace"], metadata["name"]))
+                if again is not None and again["metadata"]["resourceVersion"] != before:
+                    continue
+            return
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         """Return the status of a resource."""

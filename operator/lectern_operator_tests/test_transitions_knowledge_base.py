@@ -13,6 +13,7 @@ from lectern_operator_tests.fake_cluster import FakeCluster, Manifest
 from lectern_operator_tests.passes import Operator, children, names
 
 KIND = "KnowledgeBase"
+BACKUP = {"schedule": "@daily", "destination": {"endpoint": "https://s3.example", "bucket": "backups"}}
 FIXED = worlds.changed(worlds.KNOWLEDGE_BASE, workers__minReplicas=2, workers__maxReplicas=2)
 
 
@@ -42,18 +43,30 @@ async def test_a_new_knowledge_base_gets_its_children_and_every_condition() -> N
         f"ConfigMap/{config_map}",
         "Deployment/docs-embedder",
         "Deployment/docs-worker",
+        "NetworkPolicy/docs-embedder",
+        "NetworkPolicy/docs-worker",
         "ScaledObject/docs-worker",
         "Service/docs-embedder",
+        "Service/docs-worker",
+        "ServiceAccount/docs-embedder",
+        "ServiceAccount/docs-worker",
+        "ServiceMonitor/docs-embedder",
+        "ServiceMonitor/docs-worker",
     ]
     assert tuple(kb.judged(KIND, "docs")) == CONDITIONS[KIND]
     assert kb.judged(KIND, "docs") == {
-        "Ready": ("Unknown", "Progressing"),
+        "Ready": ("False", "Waiting"),
         "Reconciling": ("True", "Progressing"),
         "Stalled": ("False", "Stable"),
         "SpecHonored": ("True", "AsSpecified"),
+        "ReferencesFound": ("True", "ReferencesExist"),
         "EmbeddingReady": ("Unknown", "Progressing"),
+        "TopicsReady": ("True", "TopicsExist"),
+        "CollectionReady": ("False", "Waiting"),
         "WorkersReady": ("Unknown", "Progressing"),
         "ScalerReady": ("Unknown", "Progressing"),
+        "ConfigApplied": ("True", "SettingsLoaded"),
+        "EndpointsAllowed": ("True", "EndpointsAsAllowed"),
     }
     assert kb.status(KIND, "docs")["observedGeneration"] == 1
 
@@ -139,11 +152,11 @@ async def test_a_replica_that_starts_because_of_load_does_not_take_readiness_awa
 async def test_changed_settings_are_another_config_map_and_the_old_one_outlives_the_rollout() -> None:
     kb = await ready()
     (old,) = names(kb.cluster, "ConfigMap")
-    kb.cluster.put(worlds.changed(worlds.KNOWLEDGE_BASE, chunking__size=100))
+    kb.cluster.put(worlds.changed(worlds.KNOWLEDGE_BASE, parsing__timeoutSeconds=30))
     writes = await kb.settle()
     assert len(names(kb.cluster, "ConfigMap")) == 2
     assert ("delete", "ConfigMap", old) not in writes
-    assert kb.judged(KIND, "docs")["Ready"] == ("Unknown", "Progressing")
+    assert kb.judged(KIND, "docs")["Ready"] == ("False", "SettingsPending")
     kb.cluster.roll_out("docs-worker")
     await kb.settle()
     (new,) = names(kb.cluster, "ConfigMap")
@@ -157,7 +170,7 @@ async def test_an_old_config_map_stays_while_a_pod_mounts_it() -> None:
     (straggler, *_) = [
         body for (kind, _, name), body in kb.cluster.objects.items() if name.startswith("docs-worker-pod")
     ]
-    kb.cluster.put(worlds.changed(FIXED, chunking__size=100))
+    kb.cluster.put(worlds.changed(FIXED, parsing__timeoutSeconds=30))
     await kb.settle()
     kb.cluster.roll_out("docs-worker")
     kb.cluster.put({**straggler, "metadata": {**straggler["metadata"], "name": "straggler"}})
@@ -247,9 +260,10 @@ async def test_an_external_server_takes_the_place_of_ours() -> None:
     external = {"external": {"url": "https://embed.example"}}
     kb.cluster.put(worlds.changed(worlds.KNOWLEDGE_BASE, embedding__server=external))
     await kb.settle()
-    assert names(kb.cluster, "Service") == []
+    assert names(kb.cluster, "Service") == ["docs-worker"]
     assert names(kb.cluster, "Deployment") == ["docs-worker"]
-    assert kb.judged(KIND, "docs")["EmbeddingReady"] == ("True", "ExternalServer")
+    assert kb.judged(KIND, "docs")["EmbeddingReady"] == ("True", "EmbedderVerified")
+    assert kb.outside.embedders.asked[-1].url == "https://embed.example"
 
 
 async def test_left_out_stores_are_named_and_what_runs_is_left_alone() -> None:
@@ -327,12 +341,9 @@ async def test_an_image_that_cannot_be_pulled_is_named() -> None:
 
 
 async def test_fields_that_nothing_reads_are_named_and_do_not_hold_readiness_back() -> None:
-    kb = await ready(worlds.changed(worlds.KNOWLEDGE_BASE, deletionPolicy="Delete", vectorStore__onDisk=True))
+    kb = await ready(worlds.changed(worlds.KNOWLEDGE_BASE, backup=BACKUP))
     assert kb.judged(KIND, "docs")["SpecHonored"] == ("False", "FieldsNotRead")
-    assert (
-        "does not act on spec.deletionPolicy, spec.vectorStore.onDisk;"
-        in kb.condition(KIND, "docs", "SpecHonored")["message"]
-    )
+    assert "does not act on spec.backup;" in kb.condition(KIND, "docs", "SpecHonored")["message"]
 
 
 async def test_a_status_that_somebody_else_wrote_is_replaced() -> None:

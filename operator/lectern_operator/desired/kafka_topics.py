@@ -35,6 +35,16 @@ def kafka_topics(
     return [_kafka_topic(kb, each, cluster, observed.get(each.name), managed=managed) for each in definitions]
 
 
+def cut_loose(kb: KnowledgeBase, observed: Mapping[str, Mapping[str, Any]]) -> list[Manifest]:
+    """Return the KafkaTopics that exist, told that their topics outlive them."""
+    clusters = {name: each["metadata"].get("labels", {}).get(CLUSTER, "") for name, each in observed.items()}
+    return [
+        each
+        for name, cluster in sorted(clusters.items())
+        for each in kafka_topics(kb, cluster=cluster, observed={name: observed[name]}, managed=False)
+    ]
+
+
 def _kafka_topic(
     kb: KnowledgeBase, topic: TopicDefinition, cluster: str, found: Mapping[str, Any] | None, *, managed: bool
 ) -> Manifest:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from lectern_contract import conditions
+from lectern_contract import conditions, names
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.errors import ResourceInvalid
 from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
@@ -34,7 +34,8 @@ class Situation:
 
     `parts` are the component conditions in the order of the kind; `refusals` what the API server would not have;
     `unread` the fields that are set and that this release does not act on; `stalled` that waiting does not help;
-    `ready_reason` what Ready=True says; `advice` conditions that are shown and do not hold Ready back. An Unknown part
+    `paused` children that differ from the spec and that somebody asked to be left as they are; `ready_reason` what
+    Ready=True says; `advice` conditions that are shown and do not hold Ready back. An Unknown part
     whose reason is in `awaited` does not either: the resource does what it was asked to, and what is unknown is a
     matter of time.
     """
@@ -48,6 +49,7 @@ class Situation:
     ready_reason: Reason = Reason.ALL_COMPONENTS_READY
     ready_message: str = "everything that the resource needs is ready"
     advice: tuple[Verdict, ...] = ()
+    paused: tuple[str, ...] = ()
 
 
 def verdicts(situation: Situation) -> tuple[Verdict, ...]:
@@ -58,7 +60,7 @@ def verdicts(situation: Situation) -> tuple[Verdict, ...]:
         ready,
         _reconciling(ready, stalled=stalled.status == "True"),
         stalled,
-        _spec_honored(situation.unread),
+        _spec_honored(situation.unread, situation.paused),
         *situation.parts,
         *situation.advice,
     )
@@ -129,7 +131,10 @@ def _reconciling(ready: Verdict, *, stalled: bool) -> Verdict:
     return Verdict(ConditionType.RECONCILING, "True", Reason.PROGRESSING, ready.message)
 
 
-def _spec_honored(unread: tuple[str, ...]) -> Verdict:
+def _spec_honored(unread: tuple[str, ...], paused: tuple[str, ...]) -> Verdict:
+    if paused:
+        message = f"{', '.join(paused[:_LISTED])} stays as it is while it carries the annotation {names.PAUSED}=true"
+        return Verdict(ConditionType.SPEC_HONORED, "False", Reason.CHILD_PAUSED, message)
     if not unread:
         return Verdict(ConditionType.SPEC_HONORED, "True", Reason.AS_SPECIFIED, "every field that is set is acted on")
     named = ", ".join(unread[:_LISTED]) + (f" and {len(unread) - _LISTED} more" if len(unread) > _LISTED else "")

@@ -6,13 +6,19 @@ seen within seconds, seldom enough that the whole of an operator's looks stays b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lectern_operator.clients.embedder import EmbedderServer
+from lectern_operator.clients.kafka import BrokerServer
+from lectern_operator.clients.qdrant import StoreServer
 from lectern_operator.facts import Fact
+from lectern_operator.facts.broker import BrokerState
+from lectern_operator.facts.broker import Step as BrokerStep
 from lectern_operator.facts.outside import Content, EmbedderFacts, Loaded
+from lectern_operator.facts.vector_store import Step as StoreStep
+from lectern_operator.facts.vector_store import StoreState, Subject
 
 SOONEST_SECONDS = 8.0
 LOOKS_PER_SECOND = 5.0
@@ -44,6 +50,30 @@ class Runtimes(Protocol):
         ...
 
 
+class Brokers(Protocol):
+    """Kafka clusters."""
+
+    async def look(self, server: BrokerServer, names: Sequence[str]) -> Fact[BrokerState]:
+        """Return the cluster and those of the topics `names` that it has."""
+        ...
+
+    async def perform(self, server: BrokerServer, step: BrokerStep) -> Fact[None]:
+        """Take a step: done, or why not."""
+        ...
+
+
+class Stores(Protocol):
+    """Qdrant servers."""
+
+    async def look(self, server: StoreServer, subject: Subject) -> Fact[StoreState]:
+        """Return what the server has of `subject`."""
+        ...
+
+    async def perform(self, server: StoreServer, step: StoreStep) -> Fact[None]:
+        """Take a step: done, or why not."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Outside:
     """Everything outside the cluster, and `knowledge_bases`, how many of them share the looks."""
@@ -51,6 +81,8 @@ class Outside:
     contents: Contents
     embedders: Embedders
     runtimes: Runtimes
+    brokers: Brokers
+    stores: Stores
     knowledge_bases: Callable[[], int] = lambda: 1
 
     def look_again_after(self) -> float:
