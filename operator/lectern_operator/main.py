@@ -17,34 +17,44 @@ import socket
 import sys
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import kopf
 
 from lectern_contract.errors import ConfigurationError, LecternError
 from lectern_contract.names import LABEL_PREFIX
 from lectern_operator.clients import kube
+from lectern_operator.clients.contents import Contents
+from lectern_operator.clients.embedder import open_embedders
+from lectern_operator.clients.kafka import open_brokers
+from lectern_operator.clients.qdrant import open_stores
+from lectern_operator.clients.runtime import open_runtimes
+from lectern_operator.desired import images
 from lectern_operator.desired.images import Images
 from lectern_operator.handlers import lease as lease_handler
-from lectern_operator.handlers import resync, watching
+from lectern_operator.handlers import resync, served, startup, watching
 from lectern_operator.handlers.boundary import Boundary
+from lectern_operator.handlers.cache import ChildCache
+from lectern_operator.handlers.cached_cluster import CachedCluster
 from lectern_operator.handlers.events import Events
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.lease import Lease
 from lectern_operator.handlers.queue import WorkQueue
 from lectern_operator.handlers.serving import serving
+from lectern_operator.handlers.stateless import NoDiff, NoProgress
 from lectern_operator.handlers.telemetry import Telemetry
+from lectern_operator.handlers.watching import View
+from lectern_operator.reconcilers.outside import Outside
 from lectern_operator.reconcilers.world import World
 
 if TYPE_CHECKING:
     from kubernetes.aio.client import Configuration
 
 logger = logging.getLogger("lectern.operator")
-TEI_IMAGE = "ghcr.io/huggingface/text-embeddings-inference"
 INACTIVITY_SECONDS = 70.0
 PATIENCE_SECONDS = 3 * INACTIVITY_SECONDS
 STOP_SECONDS = 10.0
@@ -90,7 +100,7 @@ def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options
     return Options(
         namespaces=tuple(dict.fromkeys(named)),
         kubeconfig=kubeconfig,
-        images=images(environment),
+        images=images.from_environment(environment),
         workers=given.workers,
         port=given.port,
         resync_seconds=float(given.resync_seconds),
@@ -100,55 +110,86 @@ def options(arguments: Sequence[str], environment: Mapping[str, str]) -> Options
     )
 
 
-def images(environment: Mapping[str, str]) -> Images:
-    """Return the images that the environment names, by default ours by their plain names."""
-    return Images(
-        worker=environment.get("LECTERN_IMAGE_WORKER", "lectern-worker"),
-        connector=environment.get("LECTERN_IMAGE_CONNECTOR", "lectern-ingest"),
-        query=environment.get("LECTERN_IMAGE_QUERY", "lectern-query"),
-        text_embeddings=environment.get("LECTERN_IMAGE_TEXT_EMBEDDINGS", TEI_IMAGE),
-    )
-
-
 async def run(chosen: Options) -> None:
     """Look after the cluster until the process is asked to stop or the watches fail."""
     configuration = await kube.load(chosen.kubeconfig)
-    telemetry, inventory, queue = Telemetry(), Inventory(), WorkQueue()
-    telemetry.queued.set_function(lambda: len(queue))
-    telemetry.resources.set_function(lambda: len(inventory))
-    ready, stop = asyncio.Event(), asyncio.Event()
+    telemetry, view, known = Telemetry(), View(Inventory(), ChildCache(), WorkQueue()), served.Served()
+    telemetry.queued.set_function(lambda: len(view.queue))
+    telemetry.resources.set_function(lambda: len(view.inventory))
+    asked, ready, stop = _asked(), asyncio.Event(), asyncio.Event()
+    scopes: tuple[str | None, ...] = chosen.namespaces or (None,)
     async with (
         _fenced(configuration, chosen, telemetry) as (cluster, lease),
+        _outside(cluster, view) as outside,
         serving(telemetry, chosen.port, healthy=lambda: ready.is_set() and not stop.is_set()) as port,
     ):
-        events = Events(cluster, time.monotonic)
-        boundary = Boundary(inventory, World(cluster, chosen.images), telemetry, events.tell)
-        scopes: tuple[str | None, ...] = chosen.namespaces or (None,)
         logger.info("started", extra={"port": port, "namespaces": ",".join(chosen.namespaces) or "all"})
+        if not await _unless(asked, startup.first_look(cluster, view, known, scopes)):
+            return
+        world = World(CachedCluster(cluster, view, known), chosen.images, outside)
+        boundary = Boundary(view.inventory, world, telemetry, Events(cluster, time.monotonic).tell)
 
         async def passes() -> None:
             if lease is not None:
                 await lease.acquired.wait()
                 logger.info("active", extra={"lease": f"{chosen.lease_namespace}/{lease_handler.NAME}"})
-            await queue.run(boundary.pass_over, workers=chosen.workers)
+            await view.queue.run(boundary.pass_over, workers=chosen.workers)
 
-        resyncs = resync.resync(inventory, queue, every_seconds=chosen.resync_seconds, chance=random.random)
+        followers = served.Followers(cluster, view, scopes, random.random)
         looks = resync.watchdog(
-            inventory,
-            queue,
-            cluster,
-            scopes,
-            every_seconds=INACTIVITY_SECONDS,
-            patience_seconds=PATIENCE_SECONDS,
+            view, cluster, scopes, every_seconds=INACTIVITY_SECONDS, patience_seconds=PATIENCE_SECONDS
         )
+        resyncs = resync.resync(view, every_seconds=chosen.resync_seconds, chance=random.random)
         tasks = [
             asyncio.create_task(passes(), name="queue"),
             asyncio.create_task(resyncs, name="resync"),
             asyncio.create_task(looks, name="watchdog"),
+            asyncio.create_task(served.keep(cluster, known, followers, view), name="kinds"),
         ]
         if lease is not None:
             tasks.append(asyncio.create_task(lease.run(), name="lease"))
-        await _watch(chosen, inventory, queue, tasks, ready=ready, stop=stop)
+        await _watch(chosen, view, tasks, asked=asked, ready=ready, stop=stop)
+
+
+def _asked() -> asyncio.Event:
+    """Return what is set when the process is asked to stop."""
+    asked = asyncio.Event()
+    for each in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(each, asked.set)
+    return asked
+
+
+async def _unless(asked: asyncio.Event, act: Coroutine[Any, Any, None]) -> bool:
+    """Carry out `act` unless the process is asked to stop before its end; say whether it was carried out."""
+    acting, stopping = asyncio.create_task(act), asyncio.create_task(asked.wait())
+    try:
+        await asyncio.wait([acting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if acting.done():
+            acting.result()
+        return acting.done()
+    finally:
+        acting.cancel()
+        stopping.cancel()
+        await asyncio.wait([acting, stopping])
+
+
+@asynccontextmanager
+async def _outside(cluster: kube.Kube, view: View) -> AsyncIterator[Outside]:
+    """Open the clients of everything that the operator asks beside the API server."""
+    async with (
+        open_embedders() as embedders,
+        open_runtimes() as runtimes,
+        open_brokers() as brokers,
+        open_stores() as stores,
+    ):
+        yield Outside(
+            contents=Contents(cluster, time.monotonic),
+            embedders=embedders,
+            runtimes=runtimes,
+            brokers=brokers,
+            stores=stores,
+            knowledge_bases=lambda: len(view.inventory),
+        )
 
 
 @asynccontextmanager
@@ -175,10 +216,10 @@ async def _fenced(
 
 async def _watch(
     chosen: Options,
-    inventory: Inventory,
-    queue: WorkQueue,
+    view: View,
     tasks: list[asyncio.Task[None]],
     *,
+    asked: asyncio.Event,
     ready: asyncio.Event,
     stop: asyncio.Event,
 ) -> None:
@@ -187,9 +228,8 @@ async def _watch(
     Our tasks end before kopf does: at its own end kopf waits for everything else that runs in its loop, and raises
     what that raised.
     """
-    asked = asyncio.Event()
     watches = kopf.operator(
-        registry=_registry(chosen.kubeconfig, inventory, queue, asked=asked, stop=stop),
+        registry=_registry(chosen.kubeconfig, view, asked=asked, stop=stop),
         settings=kopf_settings(),
         clusterwide=not chosen.namespaces,
         namespaces=chosen.namespaces,
@@ -204,7 +244,7 @@ async def _watch(
         for task in done:
             task.result()
         with suppress(TimeoutError):
-            await asyncio.wait_for(queue.close(), STOP_SECONDS)
+            await asyncio.wait_for(view.queue.close(), STOP_SECONDS)
     finally:
         for each in (signalled, *tasks):
             each.cancel()
@@ -215,15 +255,14 @@ async def _watch(
 
 def _registry(
     kubeconfig: Path | None,
-    inventory: Inventory,
-    queue: WorkQueue,
+    view: View,
     *,
     asked: asyncio.Event,
     stop: asyncio.Event,
 ) -> kopf.OperatorRegistry:
     """Return the handlers for kopf: our watches, how to log in, and what a signal does (sets `asked`)."""
     registry = kopf.OperatorRegistry()
-    watching.register(registry, inventory, queue)
+    watching.register(registry, view)
 
     @kopf.on.startup(registry=registry)
     async def take_signals(**_: object) -> None:
@@ -249,8 +288,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.watching.inactivity_timeout = INACTIVITY_SECONDS
     settings.posting.enabled = False
     settings.persistence.finalizer = f"{LABEL_PREFIX}/external-state"
-    settings.persistence.progress_storage = kopf.AnnotationsProgressStorage(prefix=LABEL_PREFIX)
-    settings.persistence.diffbase_storage = kopf.AnnotationsDiffBaseStorage(prefix=LABEL_PREFIX)
+    settings.persistence.progress_storage = NoProgress()
+    settings.persistence.diffbase_storage = NoDiff()
     watching.select(settings)
     return settings
 
@@ -271,10 +310,13 @@ async def connection(configuration: Configuration) -> kopf.ConnectionInfo:
     )
 
 
+_LISTS = ("resources", "children", "appeared", "went")
+
+
 class JsonLines(logging.Formatter):
     """One JSON object a line: time, level, message and the structured fields."""
 
-    FIELDS = ("kind", "object", "result", "status_written", "cause", "port", "namespaces", "lease")
+    FIELDS = ("kind", "object", "result", "status_written", "cause", "port", "namespaces", "lease", *_LISTS)
 
     def format(self, record: logging.LogRecord) -> str:
         """Return `record` as one line."""

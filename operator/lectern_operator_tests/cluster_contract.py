@@ -16,12 +16,16 @@ from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase, parse_as
 from lectern_operator.clients.errors import NotFound, NotServed, Outdated, Refused
 from lectern_operator.desired import knowledge_base as desired
-from lectern_operator.desired.metadata import Owner, metadata, sealed
+from lectern_operator.desired.deployment import deployment, handed_over
+from lectern_operator.desired.metadata import Owner, metadata, sealed, selector
+from lectern_operator.desired.metadata import owner as metadata_owner
+from lectern_operator.facts import Known
 from lectern_operator.policies.drift import drifted
 from lectern_operator.reconcilers.world import Cluster
 from lectern_operator_tests import worlds
 
 Manifest = dict[str, Any]
+CONTAINER: Manifest = {"name": "main", "image": "main:test"}
 Other = Callable[[str, str, Mapping[str, Any]], None]
 """Kind, name and patch: what somebody else merges into an object."""
 
@@ -90,15 +94,43 @@ class ClusterContract:
     ) -> None:
         kb = parse_as(KnowledgeBase, {**worlds.KNOWLEDGE_BASE, "metadata": owner["metadata"]})
         manifests = desired.manifests(kb, generation=1, replicas=None, scaled=False, images=worlds.IMAGES)
-        (worker,) = [each for each in manifests if each["metadata"]["name"].endswith("worker")]
+        (worker,) = [
+            each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Deployment", "docs-worker")
+        ]
         await cluster.apply(worker)
         other("Deployment", worker["metadata"]["name"], {"spec": {"replicas": 3}})
         assert (await cluster.apply(worker))["spec"]["replicas"] == 3
 
+    async def test_replicas_that_are_held_stay_when_they_are_applied_no_more(
+        self, cluster: Cluster, owner: Manifest
+    ) -> None:
+        kb = parse_as(KnowledgeBase, {**worlds.KNOWLEDGE_BASE, "metadata": owner["metadata"]})
+        of = metadata_owner(kb)
+        template = {"metadata": {"labels": selector(of, Role.WORKER)}, "spec": {"containers": [CONTAINER]}}
+        fixed, scaled = (deployment(of, Role.WORKER, template, replicas=number) for number in (3, None))
+        observed = await cluster.apply(fixed)
+        held = handed_over(scaled, observed)
+        assert held is not None
+        await cluster.hold({**held, "spec": {"replicas": 7}})  # a conflict with who owns the number: nothing happens
+        await cluster.hold(held)
+        assert (await cluster.apply(scaled))["spec"]["replicas"] == 3
+        await cluster.apply(fixed)
+        assert (await cluster.apply(scaled))["spec"]["replicas"] == 3, "it is held until an autoscaler sets another"
+
+    async def test_replicas_that_nobody_holds_fall_back_to_one(self, cluster: Cluster, owner: Manifest) -> None:
+        kb = parse_as(KnowledgeBase, {**worlds.KNOWLEDGE_BASE, "metadata": owner["metadata"]})
+        of = metadata_owner(kb)
+        template = {"metadata": {"labels": selector(of, Role.WORKER)}, "spec": {"containers": [CONTAINER]}}
+        await cluster.apply(deployment(of, Role.WORKER, template, replicas=3))
+        after = await cluster.apply(deployment(of, Role.WORKER, template, replicas=None))
+        assert after["spec"]["replicas"] == 1
+
     async def test_a_selector_is_replaced_as_a_whole(self, cluster: Cluster, owner: Manifest, other: Other) -> None:
         kb = parse_as(KnowledgeBase, {**worlds.KNOWLEDGE_BASE, "metadata": owner["metadata"]})
         manifests = desired.manifests(kb, generation=1, replicas=1, scaled=False, images=worlds.IMAGES)
-        (service,) = [each for each in manifests if each["kind"] == "Service"]
+        (service,) = [
+            each for each in manifests if (each["kind"], each["metadata"]["name"]) == ("Service", "docs-embedder")
+        ]
         await cluster.apply(service)
         other("Service", service["metadata"]["name"], {"spec": {"selector": {"app": "other"}}})
         found = await cluster.get("Service", owner["metadata"]["namespace"], service["metadata"]["name"])
@@ -112,6 +144,39 @@ class ClusterContract:
     async def test_a_kind_that_is_not_installed_is_not_served(self, cluster: Cluster, owner: Manifest) -> None:
         with pytest.raises(NotServed):
             await cluster.children("ScaledObject", owner["metadata"]["namespace"], "uid")
+
+    async def test_what_exists_is_not_made_anew(self, cluster: Cluster, owner: Manifest) -> None:
+        made = await cluster.apply_new(config_map(owner, a="1"))
+        assert made["data"] == {"a": "1"}
+        with pytest.raises(Outdated):
+            await cluster.apply_new(config_map(owner, a="2"))
+        assert not drifted(config_map(owner, a="1"), await cluster.apply(config_map(owner, a="1")))
+
+    async def test_an_apply_that_names_an_object_touches_no_other(self, cluster: Cluster, owner: Manifest) -> None:
+        made = await cluster.apply_new(config_map(owner, a="1"))
+        named = config_map(owner, a="2")
+        named["metadata"]["uid"] = made["metadata"]["uid"]
+        after = await cluster.apply(named)
+        assert (after["metadata"]["uid"], after["data"]) == (made["metadata"]["uid"], {"a": "2"})
+        await cluster.delete(after)
+        with pytest.raises(Outdated):
+            await cluster.apply(named)
+        assert await cluster.children("ConfigMap", owner["metadata"]["namespace"], owner["metadata"]["uid"]) == ()
+
+    async def test_what_is_served_is_told(self, cluster: Cluster, owner: Manifest) -> None:
+        assert await cluster.served("KnowledgeBase") == Known(value=True)
+        assert await cluster.served("Deployment") == Known(value=True)
+        assert await cluster.served("ScaledObject") == Known(value=False)
+
+    async def test_a_knowledge_base_is_found_by_name_and_with_those_that_name_it(
+        self, cluster: Cluster, owner: Manifest
+    ) -> None:
+        namespace, name = owner["metadata"]["namespace"], owner["metadata"]["name"]
+        found = await cluster.owner("KnowledgeBase", namespace, name)
+        assert found["metadata"]["uid"] == owner["metadata"]["uid"]
+        with pytest.raises(NotFound):
+            await cluster.owner("KnowledgeBase", namespace, "nowhere")
+        assert await cluster.naming(namespace, "nowhere") == ()
 
     async def test_delete_spares_another_object_of_that_name(self, cluster: Cluster, owner: Manifest) -> None:
         first = await cluster.apply(config_map(owner, a="1"))

@@ -16,9 +16,10 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from lectern_contract import labels
+from lectern_contract import labels, names
 from lectern_operator.clients import kinds
 from lectern_operator.clients.errors import NotFound, NotServed, Outdated, Refused
+from lectern_operator.facts import Fact, Known
 from lectern_operator_tests.server_defaults import defaulted
 
 Manifest = dict[str, Any]
@@ -33,14 +34,21 @@ class Impossible(AssertionError):
 
 
 class FakeCluster:
-    """Objects by kind, namespace and name; `writes` lists every effective and every idle write."""
+    """Objects by kind, namespace and name; `writes` lists every effective and every idle write.
+
+    `gets` lists what was looked at live. `keda` says whether KEDA's kinds are served; other optional kinds are, unless
+    their API version is put into `unserved`.
+    """
 
     def __init__(self, *, keda: bool = True, namespaces: tuple[str, ...] = ("team",)) -> None:
         self.objects: dict[Key, Manifest] = {}
         self.writes: list[tuple[str, str, str]] = []
+        self.gets: list[tuple[str, str]] = []
+        self.unserved: set[str] = set()
         self.keda = keda
         self._namespaces = namespaces
         self._applied: dict[Key, Manifest] = {}
+        self._held: dict[Key, int] = {}
         self._counter = itertools.count(1)
 
     # --- what the operator calls: reconcilers.world.Cluster -----------------------------------------------------
@@ -59,30 +67,76 @@ class FakeCluster:
             if of_kind == kind and namespace in (None, where)
         )
 
-    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
-        """Return one object."""
+    async def owner(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object without a look at it live."""
         try:
             return copy.deepcopy(self.objects[kind, namespace, name])
         except KeyError:
             raise NotFound(f"{kind} {name} not found") from None
+
+    async def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        """Return what names the knowledge base."""
+        found = [*await self.owners("IngestionSource", None), *await self.owners("RagEndpoint", None)]
+        return tuple(each for each in found if (namespace, name) in references(each))
+
+    async def served(self, kind: str) -> Fact[bool]:
+        """Say whether the kind is installed."""
+        return Known(self._is_served(kind))
+
+    async def lost(self, observed: Manifest) -> None:
+        """Do nothing: nothing is remembered here."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object."""
+        self.gets.append((kind, name))
+        found = await self.owner(kind, namespace, name)
+        if (kind, namespace, name) in self._applied:
+            found["metadata"]["managedFields"] = [{"manager": names.FIELD_MANAGER, "operation": "Apply"}]
+        return found
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Merge `manifest` into the object, without the fields that were applied before and are not in it now."""
         kind, metadata = manifest["kind"], manifest["metadata"]
         key = (kind, metadata["namespace"], metadata["name"])
         self.writes.append(("apply", kind, metadata["name"]))
-        if kind not in kinds.ALL or (kinds.ALL[kind].api_version.startswith("keda") and not self.keda):
+        if kind not in kinds.ALL or not self._is_served(kind):
             raise NotFound(f"the kind {kind} is not known")
         if metadata["namespace"] not in self._namespaces:
             raise NotFound(f'namespaces "{metadata["namespace"]}" not found')
         _check_names(manifest)
         before = self.objects.get(key)
+        if "uid" in metadata and (before is None or before["metadata"]["uid"] != metadata["uid"]):
+            raise Outdated(f"{kind} {metadata['name']}: uid mismatch")
         body = _without(before, self._applied.get(key, {}), manifest) if before else {}
+        if before is not None and key in self._held:
+            body["spec"].setdefault("replicas", before["spec"]["replicas"])
+            if manifest["spec"].get("replicas", self._held[key]) != self._held[key]:
+                del self._held[key]
         after = defaulted(_merged(body, copy.deepcopy(manifest)))
         if before is not None:
             _check_immutable(before, after)
-        self._applied[key] = copy.deepcopy(manifest)
-        return copy.deepcopy(self._store(key, after))
+        nobodys = {"uid", "resourceVersion"}
+        ours = {name: value for name, value in metadata.items() if name not in nobodys}
+        self._applied[key] = copy.deepcopy({**manifest, "metadata": ours})
+        stored = copy.deepcopy(self._store(key, after))
+        if "deletionTimestamp" in stored["metadata"] and not stored["metadata"].get("finalizers"):
+            self.remove(kind, metadata["name"], metadata["namespace"])
+        return stored
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        """Apply `manifest` where there is no object of that name."""
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        if (kind, metadata["namespace"], metadata["name"]) in self.objects:
+            raise Outdated(f"{kind} {metadata['name']} exists")
+        return await self.apply(manifest)
+
+    async def hold(self, manifest: Manifest) -> None:
+        """Keep the replicas of an object as they are when its first manager applies them no more."""
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        self.writes.append(("hold", kind, metadata["name"]))
+        key = (kind, metadata["namespace"], metadata["name"])
+        if self.objects[key]["spec"]["replicas"] == manifest["spec"]["replicas"]:
+            self._held[key] = manifest["spec"]["replicas"]
 
     async def delete(self, observed: Manifest) -> None:
         """Delete that very object, and at once what it owns."""
@@ -96,11 +150,19 @@ class FakeCluster:
         """Replace the status unless the object has changed since it was observed."""
         kind, metadata = observed["kind"], observed["metadata"]
         self.writes.append(("status", kind, metadata["name"]))
-        found = await self.get(kind, metadata["namespace"], metadata["name"])
+        found = await self.owner(kind, metadata["namespace"], metadata["name"])
         if found["metadata"]["resourceVersion"] != metadata["resourceVersion"]:
             raise Outdated(f"{kind} {metadata['name']} has been modified")
         found["status"] = copy.deepcopy(dict(status))
         return copy.deepcopy(self._store((kind, metadata["namespace"], metadata["name"]), found))
+
+    async def served_kinds(self) -> frozenset[str]:
+        """Return the kinds that are installed."""
+        return frozenset(kind for kind in kinds.ALL if self._is_served(kind))
+
+    def version(self) -> int:
+        """Return a version that is newer than everything that exists."""
+        return next(self._counter)
 
     # --- what tests do as somebody else ------------------------------------------------------------------------
 
@@ -119,10 +181,20 @@ class FakeCluster:
         key = (kind, namespace, name)
         return self._store(key, defaulted(_patched(copy.deepcopy(self.objects[key]), patch)))
 
+    def ask_to_delete(self, kind: str, name: str, namespace: str = "team") -> None:
+        """Delete an object as a user would: one with a finalizer stays until the last one is taken from it."""
+        body = self.objects[kind, namespace, name]
+        if not body["metadata"].get("finalizers"):
+            self.remove(kind, name, namespace)
+            return
+        body["metadata"].setdefault("deletionTimestamp", NOW)
+        self._touch(body)
+
     def remove(self, kind: str, name: str, namespace: str = "team") -> None:
         """Delete an object and all that it owns."""
         body = self.objects.pop((kind, namespace, name))
         self._applied.pop((kind, namespace, name), None)
+        self._held.pop((kind, namespace, name), None)
         uid = body["metadata"]["uid"]
         for (child_kind, where, child), each in list(self.objects.items()):
             if any(reference["uid"] == uid for reference in each["metadata"].get("ownerReferences", ())):
@@ -196,8 +268,12 @@ class FakeCluster:
 
     # --- inside -----------------------------------------------------------------------------------------------
 
+    def _is_served(self, kind: str) -> bool:
+        version = kinds.ALL[kind].api_version
+        return version not in self.unserved and (self.keda or not version.startswith("keda"))
+
     def _must_be_served(self, kind: str) -> None:
-        if kinds.ALL[kind].api_version.startswith("keda") and not self.keda:
+        if not self._is_served(kind):
             raise NotServed(f"the kind {kind} is not known to the API server")
 
     def _store(self, key: Key, body: Manifest) -> Manifest:
@@ -225,7 +301,9 @@ class FakeCluster:
         for kind, namespace, name in list(self.objects):
             if kind == "Pod" and name.startswith(f"{metadata['name']}-pod-"):
                 self.remove(kind, name, namespace)
+        working = deployment["status"]["availableReplicas"]
         for number in range(count):
+            ready = "True" if number < working else "False"
             self.put(
                 {
                     "apiVersion": "v1",
@@ -234,12 +312,24 @@ class FakeCluster:
                         "name": f"{metadata['name']}-pod-{number}",
                         "namespace": metadata["namespace"],
                         "labels": deployment["spec"]["template"]["metadata"]["labels"],
+                        "annotations": deployment["spec"]["template"]["metadata"].get("annotations", {}),
                         "ownerReferences": [{"uid": metadata["uid"]}],
                     },
                     "spec": deployment["spec"]["template"]["spec"],
-                    "status": {"phase": "Running"},
+                    "status": {
+                        "phase": "Running",
+                        "podIP": f"10.0.0.{number + 1}",
+                        "conditions": [{"type": "Ready", "status": ready}],
+                    },
                 }
             )
+
+
+def references(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return namespace and name of the knowledge bases that a source or an endpoint names."""
+    spec, namespace = body["spec"], body["metadata"]["namespace"]
+    named = [*spec.get("knowledgeBaseRefs", ()), *filter(None, [spec.get("knowledgeBaseRef")])]
+    return [(each.rpartition("/")[0] or namespace, each.rpartition("/")[2]) for each in named]
 
 
 def _merged(before: Any, wanted: Any) -> Any:
@@ -261,8 +351,13 @@ def _without(body: Any, applied: Any, wanted: Any) -> Any:
     """`body` without the fields that were in `applied` and are not in `wanted`."""
     if not (isinstance(body, dict) and isinstance(applied, dict) and isinstance(wanted, dict)):
         return body
-    kept = {key: value for key, value in body.items() if key in wanted or key not in applied}
+    kept = {key: value for key, value in body.items() if key in wanted or not _is_ours(value, applied.get(key))}
     return {key: _without(value, applied.get(key), wanted.get(key)) for key, value in copy.deepcopy(kept).items()}
+
+
+def _is_ours(value: Any, applied: Any) -> bool:
+    """Say whether we set `value` last: a number that is not the applied one is somebody else's, and stays."""
+    return applied is not None and not (isinstance(value, int) and value != applied)
 
 
 def _patched(body: Manifest, patch: Mapping[str, Any]) -> Manifest:

@@ -32,6 +32,7 @@ _TEXTS = (
     "x.y",
     "http://x.example:1/y",
     "Etc/GMT",
+    "9.0",
     "@hourly",
 )
 """Other values for a text, tried in turn until one is valid where the text stands."""

@@ -13,7 +13,6 @@ from lectern_operator.handlers.boundary import Boundary
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.queue import Retry
 from lectern_operator.handlers.telemetry import Telemetry
-from lectern_operator.reconcilers.world import World
 from lectern_operator_tests import passes, worlds
 from lectern_operator_tests.fake_cluster import FakeCluster
 
@@ -31,7 +30,7 @@ class Broken(FakeCluster):
 def boundary(cluster: FakeCluster) -> tuple[Boundary, Telemetry]:
     inventory, telemetry = Inventory(), Telemetry()
     inventory.seen(cluster.put(worlds.KNOWLEDGE_BASE))
-    return Boundary(inventory, World(cluster, worlds.IMAGES), telemetry, passes.nobody), telemetry
+    return Boundary(inventory, passes.world(cluster), telemetry, passes.nobody), telemetry
 
 
 @pytest.mark.parametrize(

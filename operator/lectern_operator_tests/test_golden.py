@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint, parse_as
-from lectern_operator.desired import connector, query
+from lectern_operator.desired import connector, rag_endpoint
 from lectern_operator.desired import knowledge_base as desired
 from lectern_operator_tests import worlds
 
@@ -24,14 +24,18 @@ DOCUMENTS = {(each["kind"], each["metadata"]["name"]): each for each in worlds.s
 TEST = {"namespace": "team", "generation": 1}
 
 
-def knowledge_base(name: str) -> KnowledgeBase:
-    document = DOCUMENTS["KnowledgeBase", name]
+def knowledge_base(name: str, **paths: Any) -> KnowledgeBase:
+    document = worlds.changed(DOCUMENTS["KnowledgeBase", name], **paths)
     return parse_as(KnowledgeBase, {**document, "metadata": {"name": name, "uid": f"uid-of-{name}", **TEST}})
 
 
-def made_of_knowledge_base(name: str, replicas: int | None, *, scaled: bool) -> Manifests:
-    kb = knowledge_base(name)
-    return desired.manifests(kb, generation=1, replicas=replicas, scaled=scaled, images=worlds.IMAGES)
+def made_of_knowledge_base(
+    name: str, replicas: int | None, *, scaled: bool, monitored: bool = False, **paths: Any
+) -> Manifests:
+    kb = knowledge_base(name, **paths)
+    return desired.manifests(
+        kb, generation=1, replicas=replicas, scaled=scaled, monitored=monitored, images=worlds.IMAGES
+    )
 
 
 def made_of_source(name: str) -> Manifests:
@@ -41,22 +45,43 @@ def made_of_source(name: str) -> Manifests:
     return connector.manifests(source, kb, run="5f3a9c01d2", request="2026-11-21", images=worlds.IMAGES)
 
 
-def made_of_endpoint(name: str) -> Manifests:
-    document = DOCUMENTS["RagEndpoint", name]
+def made_of_endpoint(name: str, replicas: int | None = 2, **paths: Any) -> Manifests:
+    document = worlds.changed(DOCUMENTS["RagEndpoint", name], **paths)
     endpoint = parse_as(RagEndpoint, {**document, "metadata": {"name": name, "uid": f"uid-of-{name}", **TEST}})
     known = {each: knowledge_base(each) for each in endpoint.spec.knowledge_base_refs}
-    return query.manifests(endpoint, known, replicas=2, images=worlds.IMAGES)
+    scaling = endpoint.spec.generation is not None and endpoint.spec.generation.scaling is not None
+    return rag_endpoint.manifests(
+        endpoint,
+        known,
+        replicas=None if endpoint.spec.autoscaling else replicas,
+        generators=None if scaling else 1,
+        scaled=scaling,
+        monitored=name != "handbook",
+        salt="c2FsdA==" if scaling else None,
+        images=worlds.IMAGES,
+    )
 
 
 CASES: dict[str, Callable[[], Manifests]] = {
     "knowledge-base-minimal": lambda: made_of_knowledge_base("handbook", None, scaled=True),
     "knowledge-base-without-keda": lambda: made_of_knowledge_base("handbook", 1, scaled=False),
-    "knowledge-base-managed": lambda: made_of_knowledge_base("engineering", None, scaled=True),
+    "knowledge-base-managed": lambda: made_of_knowledge_base("engineering", None, scaled=True, monitored=True),
+    "knowledge-base-vllm": lambda: made_of_knowledge_base(
+        "engineering",
+        0,
+        scaled=False,
+        embedding__server__managed={"engine": "Vllm", "accelerator": {}, "modelCache": {"size": "40Gi"}},
+        networkPolicy__enabled=False,
+    ),
     "knowledge-base-external": lambda: made_of_knowledge_base("support", None, scaled=True),
     "ingestion-source-minimal": lambda: made_of_source("handbook-files"),
     "ingestion-source-scheduled": lambda: made_of_source("files"),
     "rag-endpoint-minimal": lambda: made_of_endpoint("handbook"),
-    "rag-endpoint-two-knowledge-bases": lambda: made_of_endpoint("assistant"),
+    "rag-endpoint-external": lambda: made_of_endpoint("helpdesk", 3),
+    "rag-endpoint-managed": lambda: made_of_endpoint("assistant", networkPolicy__enabled=True),
+    "rag-endpoint-open": lambda: made_of_endpoint(
+        "assistant", generation__scaling=None, autoscaling=None, exposure=None, reranker=None
+    ),
 }
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from lectern_contract import labels
+from lectern_operator.handlers.cache import ChildCache
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.queue import WorkQueue
-from lectern_operator.handlers.watching import poke_owner, take_in
+from lectern_operator.handlers.watching import View, take_in
 from lectern_operator_tests import worlds
 
 
@@ -62,14 +63,25 @@ def test_a_write_does_not_bring_back_what_is_gone() -> None:
 
 
 def test_a_child_pokes_its_owner_while_it_is_there() -> None:
-    inventory, queue = Inventory(), WorkQueue()
-    child = {"metadata": {"labels": {labels.OWNER_UID: "uid-kb"}}}
-    poke_owner(child, inventory, queue)
-    assert len(queue) == 0
-    take_in(None, body(KB, 1), inventory, queue)
-    queue.forget("uid-kb")
-    poke_owner(child, inventory, queue)
-    assert len(queue) == 1
+    view = View(Inventory(), ChildCache(), WorkQueue())
+    metadata = {"uid": "c", "name": "c", "namespace": "team", "ownerReferences": [{"uid": "uid-kb"}]}
+
+    def child(version: int, **more: Any) -> dict[str, Any]:
+        label = {labels.OWNER_UID: "uid-kb"}
+        return {"kind": "Service", "metadata": {**metadata, "labels": label, "resourceVersion": str(version), **more}}
+
+    view.child("ADDED", "Service", child(1))
+    assert len(view.queue) == 0
+    view.resource(None, body(KB, 1))
+    view.queue.forget("uid-kb")
+    view.child("MODIFIED", "Service", child(1))
+    view.child("ADDED", "Service", child(2, uid="copy", ownerReferences=[]))
+    assert len(view.queue) == 0, "neither an echo nor a copied label is news"
+    view.child("MODIFIED", "Service", child(3))
+    assert len(view.queue) == 1
+    view.queue.forget("uid-kb")
+    view.child("DELETED", "Service", child(4))
+    assert len(view.queue) == 1
 
 
 def test_a_deleted_resource_leaves_the_queue() -> None:
@@ -79,12 +91,43 @@ def test_a_deleted_resource_leaves_the_queue() -> None:
     assert (len(inventory), len(queue)) == (0, 0)
 
 
-def test_a_live_list_tells_what_was_missed_and_what_is_lost() -> None:
+def test_late_news_of_a_delete_and_of_the_deleted_change_nothing() -> None:
+    inventory = Inventory()
+    inventory.seen(body(KB, 5))
+    assert inventory.gone(body(KB, 4)) == ()
+    assert inventory.get("uid-kb") is not None
+    inventory.gone(body(KB, 7))
+    assert inventory.seen(body(KB, 6)) == ()
+    assert "uid-kb" not in inventory
+
+
+def test_a_resource_is_found_by_name_also_after_it_was_made_anew() -> None:
     inventory = Inventory()
     inventory.seen(body(KB, 1))
-    inventory.seen(body(KB, 1, uid="stale", name="old"))
-    inventory.seen(body(SOURCE, 1))
-    live = [body(KB, 2), body(KB, 1, uid="new", name="new")]
-    found = {each["metadata"]["uid"] for each in inventory.compare(live, "KnowledgeBase")}
-    assert found == {"uid-kb", "new", "stale"}
-    assert inventory.compare([body(SOURCE, 1)], "IngestionSource") == ()
+    inventory.seen(body(KB, 3, uid="anew"))
+    inventory.gone(body(KB, 2))
+    found = inventory.find("KnowledgeBase", "team", "docs")
+    assert found is not None
+    assert found["metadata"]["uid"] == "anew"
+    assert inventory.find("KnowledgeBase", "other", "docs") is None
+    assert (inventory.count("KnowledgeBase"), inventory.versions("KnowledgeBase", "team")) == (1, {"anew": 3})
+
+
+def test_an_endpoint_elsewhere_and_its_knowledge_base_look_for_each_other() -> None:
+    inventory = Inventory()
+    inventory.seen(body(KB, 1))
+    far = {**ENDPOINT, "spec": {**ENDPOINT["spec"], "knowledgeBaseRefs": ["team/docs", "own"]}}
+    assert inventory.seen(body(far, 2, namespace="far")) == ("uid-rag", "uid-kb")
+    assert [each["metadata"]["namespace"] for each in inventory.naming("team", "docs")] == ["far"]
+    assert inventory.seen(body(KB, 3, generation=2)) == ("uid-kb", "uid-rag")
+    without = {**ENDPOINT, "spec": {**ENDPOINT["spec"], "knowledgeBaseRefs": ["own"]}}
+    assert inventory.seen(body(without, 4, generation=2, namespace="far")) == ("uid-rag", "uid-kb")
+    assert inventory.naming("team", "docs") == ()
+
+
+def test_a_spec_of_any_shape_names_what_can_be_read_of_it() -> None:
+    inventory = Inventory()
+    specs: list[Any] = [None, [], {"knowledgeBaseRefs": "docs"}, {"knowledgeBaseRefs": [1, None, "docs"]}]
+    for number, spec in enumerate(specs):
+        inventory.seen(body({**ENDPOINT, "spec": spec}, number + 1, uid=str(number), name=str(number)))
+    assert [each["metadata"]["uid"] for each in inventory.naming("team", "docs")] == ["3"]

@@ -13,6 +13,7 @@ from kubernetes.aio.client import Configuration
 from lectern_contract.errors import ConfigurationError
 from lectern_operator import main
 from lectern_operator.clients import kinds
+from lectern_operator.handlers import watching
 from lectern_operator.handlers.serving import serving
 from lectern_operator.handlers.telemetry import Telemetry
 
@@ -35,7 +36,7 @@ def test_the_command_line_goes_before_the_environment(tmp_path: Path) -> None:
     found = main.options(["--namespace=a", "--namespace=b", f"--kubeconfig={kubeconfig}"], environment)
     assert (found.namespaces, found.kubeconfig) == (("a", "b"), kubeconfig)
     assert found.images.query == "example.com/query:1"
-    assert found.images.embedding_server(accelerated=True) == "example.com/tei:cuda-1.9"
+    assert found.images.text_embeddings_for(None) == "example.com/tei:cpu-1.9"
     assert main.options([], {"LECTERN_NAMESPACES": "x,y"}).namespaces == ("x", "y")
 
 
@@ -58,7 +59,7 @@ def test_kopf_is_patient_and_writes_nothing() -> None:
     assert sum(main.BACKOFFS) > 300, "an outage of minutes must not end the process"
     assert settings.posting.enabled is False
     assert settings.persistence.finalizer == "lectern.dev/external-state"
-    assert len(settings.watching.label_selectors) == len(kinds.CHILDREN)
+    assert len(settings.watching.label_selectors) == len(watching.BY_KOPF)
     assert set(settings.watching.label_selectors.values()) == {"lectern.dev/owner-uid"}
 
 

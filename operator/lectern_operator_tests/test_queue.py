@@ -29,12 +29,14 @@ async def test_changes_go_before_resyncs_and_otherwise_in_order() -> None:
 
     for uid in ("r1", "r2"):
         queue.add(uid, Priority.RESYNC)
+    queue.add("again", Priority.AGAIN)
+    queue.add("child", Priority.CHILD)
     for uid in ("c1", "c2"):
         queue.add(uid)
     queue.add("r2")  # asked for with more haste now
     queue.add("c1", Priority.RESYNC)
     await drain(queue, act)
-    assert seen == ["c1", "c2", "r2", "r1"]
+    assert seen == ["c1", "c2", "r2", "child", "again", "r1"]
 
 
 async def test_one_resource_is_never_looked_at_twice_at_once() -> None:

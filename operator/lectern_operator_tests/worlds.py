@@ -21,6 +21,10 @@ IMAGES = Images(
     connector="lectern-ingest:test",
     query="lectern-query:test",
     text_embeddings="text-embeddings-inference",
+    vllm="vllm-openai:test",
+    vllm_cpu="vllm-cpu:test",
+    pull_secrets=("registry",),
+    monitor_labels=(("release", "prometheus"),),
 )
 
 KNOWLEDGE_BASE: Document = {

@@ -104,6 +104,20 @@ class Kube:
         """Return one object of Lectern's kinds."""
         return await self.get(kind, namespace, name)
 
+    async def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        """Return the objects of Lectern's kinds, in any namespace, whose spec names that KnowledgeBase."""
+        found = []
+        for kind in ("IngestionSource", "RagEndpoint"):
+            for body in await self.owners(kind, None):
+                spec, where = body["spec"], body["metadata"]["namespace"]
+                named = {*spec.get("knowledgeBaseRefs", ()), spec.get("knowledgeBaseRef")}
+                if f"{namespace}/{name}" in named or (where == namespace and name in named):
+                    found.append(body)
+        return tuple(found)
+
+    async def lost(self, observed: Manifest) -> None:
+        """Do nothing: nothing is remembered here."""
+
     async def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """Return one object as it is now."""
         return await self._request("GET", kind, kinds.ALL[kind].path(namespace, name))
@@ -119,9 +133,22 @@ class Kube:
         """Apply `manifest` where there is no object of that name yet, and return it; `Outdated` when there is one.
 
         One request instead of a look and an apply. An apply that names a version is a conflict unless the object has
-        that very version, and makes the object where there is none: the version is not looked at then.
+        that very version, and makes the object where there is none: the version is not looked at then. A Secret is
+        created: the operator has the right to make one and none to change one.
         """
+        if manifest["kind"] == "Secret":
+            return await self.create(manifest)
         return await self.apply({**manifest, "metadata": {**manifest["metadata"], "resourceVersion": NEVER}})
+
+    async def hold(self, manifest: Manifest) -> None:
+        """Apply `manifest` as `names.SCALING_MANAGER`, unless somebody has set its fields to something else."""
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        path = kinds.ALL[kind].path(metadata["namespace"], metadata["name"])
+        query = {"fieldManager": names.SCALING_MANAGER}
+        try:
+            await self._request("PATCH", kind, path, body=manifest, query=query, content_type=APPLY)
+        except Outdated:
+            return  # a conflict: whoever set the fields keeps them without us
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object and return it; `Outdated` when there is one of that name."""
@@ -193,10 +220,10 @@ class Kube:
         """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": since} | _labelled(kind)
         path = kinds.ALL[kind].path(namespace)
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
+        patience = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=SILENCE_SECONDS)
         query["timeoutSeconds"] = str(WATCH_SECONDS)
         head = {"apiVersion": kinds.ALL[kind].api_version, "kind": kind}
-        response = await self._send("GET", kind, path, query=query, timeout=timeout)
+        response = await self._send("GET", kind, path, query=query, patience=patience)
         try:
             async for line in _lines(response):
                 event = answers.parsed(line)
@@ -224,7 +251,9 @@ class Kube:
             except NotFound as error:
                 raise NotServed(f"the kind {kind} is not known to the API server") from error
             metadata = answer.get("metadata", {})
-            yield Page(tuple({**item, **head} for item in answer["items"]), str(metadata.get("resourceVersion", "")))
+            yield Page(
+                tuple({**item, **head} for item in answer.get("items") or ()), str(metadata.get("resourceVersion", ""))
+            )
             more = metadata.get("continue", "")
             if not more:
                 return
@@ -261,7 +290,7 @@ class Kube:
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-        timeout: aiohttp.ClientTimeout | None = None,
+        patience: aiohttp.ClientTimeout | None = None,
     ) -> RESTResponse:
         """Send one request and return its answer unread; raises for a status of 400 and above."""
         status = 0
@@ -274,8 +303,8 @@ class Kube:
                 body=body,
                 auth_settings=["BearerToken"],
             )
-            patience = timeout or aiohttp.ClientTimeout(REQUEST_SECONDS)
-            response = await self._api.call_api(*request, _request_timeout=patience)
+            limit = patience or aiohttp.ClientTimeout(REQUEST_SECONDS)
+            response = await self._api.call_api(*request, _request_timeout=limit)
             status = response.status
             content = await response.read() if status >= 400 else b""  # type: ignore[no-untyped-call]  # the same
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError

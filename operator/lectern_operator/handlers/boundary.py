@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from lectern_contract import resources
+from lectern_contract import names, resources
 from lectern_contract.errors import DependencyError, ResourceInvalid
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint
 from lectern_contract.resources.status import Condition
@@ -23,7 +23,7 @@ from lectern_operator.handlers.lease import LeaseLost
 from lectern_operator.handlers.queue import Retry
 from lectern_operator.handlers.telemetry import Telemetry
 from lectern_operator.policies import summary
-from lectern_operator.reconcilers import ingestion_source, knowledge_base, rag_endpoint
+from lectern_operator.reconcilers import guarded, ingestion_source, knowledge_base, rag_endpoint, release
 from lectern_operator.reconcilers.world import Manifest, Outcome, World
 
 PASS_SECONDS = 60.0
@@ -44,13 +44,16 @@ class Boundary:
     async def pass_over(self, uid: str) -> float | None:
         """Look at `uid` once; return after how many seconds to look again anyway, or raise `Retry`."""
         body = self._inventory.get(uid)
-        if body is None or "deletionTimestamp" in body["metadata"]:
+        if body is None or ("deletionTimestamp" in body["metadata"] and not _is_held(body)):
             return None  # its children go with it: they have an owner reference
         kind, name = body["kind"], f"{body['metadata']['namespace']}/{body['metadata']['name']}"
         started, result = time.monotonic(), "failed"
         try:
             async with asyncio.timeout(PASS_SECONDS):
                 outcome = await self._judged(body)
+                if outcome is None:
+                    result = "released"
+                    return None
                 written = await self._report(body, outcome)
             result = "refused" if outcome.refused else "done"
             logger.info("pass", extra={"kind": kind, "object": name, "result": result, "status_written": written})
@@ -73,18 +76,21 @@ class Boundary:
             self._telemetry.passes.labels(kind=kind, result=result).inc()
             self._telemetry.seconds.labels(kind=kind).observe(time.monotonic() - started)
 
-    async def _judged(self, body: Manifest) -> Outcome:
+    async def _judged(self, body: Manifest) -> Outcome | None:
         try:
             resource = parsed(body)
         except ResourceInvalid as fault:
             return invalid(body, fault, self._world.timestamp())
+        world = guarded.within(self._world, body)
         match resource:
+            case KnowledgeBase() if resource.metadata.deletion_timestamp is not None:
+                return await release.release(resource, world)
             case KnowledgeBase():
-                return await knowledge_base.reconcile(resource, self._world)
+                return await knowledge_base.reconcile(resource, world)
             case IngestionSource():
-                return await ingestion_source.reconcile(resource, self._world)
+                return await ingestion_source.reconcile(resource, world)
             case RagEndpoint():
-                return await rag_endpoint.reconcile(resource, self._world)
+                return await rag_endpoint.reconcile(resource, world)
 
     async def _report(self, body: Manifest, outcome: Outcome) -> bool:
         """Write the status where it says something else than before; say whether it was written."""
@@ -103,6 +109,10 @@ def _conditions(body: Mapping[str, Any]) -> tuple[Condition, ...]:
         with suppress(ValueError):
             found.append(Condition.model_validate(each))
     return tuple(found)
+
+
+def _is_held(body: Mapping[str, Any]) -> bool:
+    return names.FINALIZER in (body["metadata"].get("finalizers") or ())
 
 
 def parsed(body: Mapping[str, Any]) -> AnyResource:

@@ -1,95 +1,171 @@
 """What the watches told of our own kinds: the newest body of each, and who has to look again because of it.
 
-Filled by `watching` (events) and `resync` (live lists), read by `boundary`. A body never gets older: an event that is
-an echo of our own status write, or that comes late, changes nothing.
+Filled by `watching` (events), `startup` and `resync` (live lists), read by `boundary` and `CachedCluster`. A body never
+gets older: an event that is an echo of our own status write, or that comes late, changes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from lectern_operator.handlers.packing import Packing
+
 Manifest = dict[str, Any]
+Name = tuple[str, str]
+"""Namespace and name of a knowledge base."""
+MOST_GONE = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Resource:
+    kind: str
+    namespace: str
+    name: str
+    version: int
+    generation: int
+    names: tuple[Name, ...]
+    """The knowledge bases that its spec names."""
+    packed: bytes
 
 
 class Inventory:
-    """Bodies by UID."""
+    """Resources by UID, by name, and by the knowledge bases that they name."""
 
     def __init__(self) -> None:
-        self._bodies: dict[str, Manifest] = {}
+        self._packing = Packing()
+        self._resources: dict[str, _Resource] = {}
+        self._by_name: dict[tuple[str, str, str], str] = {}
+        self._naming: dict[Name, dict[str, None]] = {}
+        self._gone: OrderedDict[str, int] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._bodies)
+        return len(self._resources)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._resources
 
     def get(self, uid: str) -> Manifest | None:
         """Return the newest body of `uid`; None when it is gone."""
-        return self._bodies.get(uid)
+        found = self._resources.get(uid)
+        return None if found is None else self._packing.unpack(found.kind, found.packed)
+
+    def find(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return the newest body of the resource of that name; None when there is none."""
+        return self.get(self._by_name.get((kind, namespace, name), ""))
+
+    def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        """Return the bodies of what names the knowledge base `name` of `namespace` in its spec, in any namespace."""
+        bodies = [self._body(uid) for uid in self._naming.get((namespace, name), ())]
+        return tuple(sorted(bodies, key=lambda each: (each["kind"], each["metadata"]["namespace"], _name(each))))
 
     def uids(self) -> tuple[str, ...]:
         """Return the UIDs of all that exists."""
-        return tuple(self._bodies)
+        return tuple(self._resources)
+
+    def count(self, kind: str) -> int:
+        """Return how many resources of `kind` there are."""
+        return sum(each.kind == kind for each in self._resources.values())
+
+    def versions(self, kind: str, namespace: str | None = None) -> dict[str, int]:
+        """Return the version of every resource of `kind` by UID."""
+        return {
+            uid: each.version
+            for uid, each in self._resources.items()
+            if each.kind == kind and namespace in (None, each.namespace)
+        }
 
     def seen(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """Take in a body that exists and return the UIDs that have to look again; none when nothing is new."""
-        uid: str = body["metadata"]["uid"]
-        before = self._bodies.get(uid)
-        if before is not None and _version(body) <= _version(before):
+        metadata = body["metadata"]
+        uid, version = str(metadata["uid"]), int(metadata["resourceVersion"])
+        before = self._resources.get(uid)
+        if (before is not None and version <= before.version) or version <= self._gone.get(uid, -1):
             return ()
-        self._bodies[uid] = slim(body)
-        if before is not None and _generation(before) == _generation(body) and not _is_deleted(body):
+        after = self._keep(uid, body)
+        if before is not None and before.generation == after.generation and "deletionTimestamp" not in metadata:
             return (uid,)
-        return uid, *self._dependents(body)
+        return tuple(dict.fromkeys((uid, *self._related(after), *(self._related(before) if before else ()))))
 
     def gone(self, body: Mapping[str, Any]) -> tuple[str, ...]:
         """Forget a body and return the UIDs that have to look again."""
-        self._bodies.pop(body["metadata"]["uid"], None)
-        return self._dependents(body)
+        uid, version = str(body["metadata"]["uid"]), int(body["metadata"].get("resourceVersion") or 0)
+        before = self._resources.get(uid)
+        if before is not None and version and version < before.version:
+            return ()  # late news of an object that was seen alive after that
+        self._gone[uid] = max(version, self._gone.pop(uid, version))
+        if len(self._gone) > MOST_GONE:
+            self._gone.popitem(last=False)
+        if before is None:
+            return ()
+        self._drop(uid, before)
+        return self._related(before)
 
     def wrote(self, body: Mapping[str, Any]) -> None:
         """Take in the answer to a write of our own: nobody has to look again for it."""
-        uid: str = body["metadata"]["uid"]
-        if uid in self._bodies and _version(body) > _version(self._bodies[uid]):
-            self._bodies[uid] = slim(body)
+        uid = str(body["metadata"]["uid"])
+        before = self._resources.get(uid)
+        if before is not None and int(body["metadata"]["resourceVersion"]) > before.version:
+            self._keep(uid, body)
 
-    def compare(self, live: Iterable[Mapping[str, Any]], kind: str) -> tuple[Manifest, ...]:
-        """Take over a live list of `kind` and return the bodies that the watch had told otherwise, or not at all."""
-        found = {body["metadata"]["uid"]: slim(body) for body in live}
-        known = {uid: body for uid, body in self._bodies.items() if body["kind"] == kind}
-        missed = [body for uid, body in found.items() if uid not in known or _version(body) > _version(known[uid])]
-        lost = [body for uid, body in known.items() if uid not in found]
-        return (*missed, *lost)
-
-    def _dependents(self, body: Mapping[str, Any]) -> tuple[str, ...]:
-        """Return the UIDs of what names the knowledge base `body` in its spec."""
-        if body["kind"] != "KnowledgeBase":
-            return ()
-        name, namespace = body["metadata"]["name"], body["metadata"]["namespace"]
-        return tuple(
-            uid
-            for uid, other in self._bodies.items()
-            if other["metadata"]["namespace"] == namespace and name in _references(other)
+    def _keep(self, uid: str, body: Mapping[str, Any]) -> _Resource:
+        if (before := self._resources.get(uid)) is not None:
+            self._drop(uid, before)
+        metadata, kind = body["metadata"], sys.intern(body["kind"])
+        namespace = sys.intern(metadata["namespace"])
+        after = _Resource(
+            kind=kind,
+            namespace=namespace,
+            name=str(metadata["name"]),
+            version=int(metadata["resourceVersion"]),
+            generation=int(metadata.get("generation", 0)),
+            names=_references(body.get("spec"), namespace),
+            packed=self._packing.pack(kind, body),
         )
+        self._resources[uid] = after
+        self._by_name[kind, namespace, after.name] = uid
+        for name in after.names:
+            self._naming.setdefault(name, {})[uid] = None
+        return after
+
+    def _drop(self, uid: str, before: _Resource) -> None:
+        del self._resources[uid]
+        place = (before.kind, before.namespace, before.name)
+        if self._by_name.get(place) == uid:  # else it was made anew under that name
+            del self._by_name[place]
+        for name in before.names:
+            self._naming[name].pop(uid)
+            if not self._naming[name]:
+                del self._naming[name]
+
+    def _related(self, resource: _Resource) -> tuple[str, ...]:
+        """Return the UIDs of what has to look again when the spec of `resource` changes, comes or goes.
+
+        What names a knowledge base depends on it; and a knowledge base says which endpoints elsewhere ask for it.
+        """
+        if resource.kind == "KnowledgeBase":
+            return tuple(self._naming.get((resource.namespace, resource.name), ()))
+        elsewhere = [name for name in resource.names if name[0] != resource.namespace]
+        found = [self._by_name.get(("KnowledgeBase", *name)) for name in elsewhere]
+        return tuple(uid for uid in found if uid is not None)
+
+    def _body(self, uid: str) -> Manifest:
+        found = self._resources[uid]
+        return self._packing.unpack(found.kind, found.packed)
 
 
-def slim(body: Mapping[str, Any]) -> Manifest:
-    """Return `body` without the record of who set which field: half of its size, and never read here."""
-    metadata = {key: value for key, value in body["metadata"].items() if key != "managedFields"}
-    return {**body, "metadata": metadata}
+def _references(spec: Any, namespace: str) -> tuple[Name, ...]:
+    """Return the knowledge bases that `spec` names; one that is not valid names what can be read of it."""
+    if not isinstance(spec, Mapping):
+        return ()
+    many, one = spec.get("knowledgeBaseRefs"), spec.get("knowledgeBaseRef")
+    named = [*(many if isinstance(many, list | tuple) else ()), one]
+    split = [each.rpartition("/") for each in named if isinstance(each, str) and each]
+    return tuple(dict.fromkeys((where or namespace, name) for where, _, name in split))
 
 
-def _references(body: Mapping[str, Any]) -> tuple[str, ...]:
-    spec = body.get("spec") or {}
-    one = spec.get("knowledgeBaseRef")
-    return (*(spec.get("knowledgeBaseRefs") or ()), *((one,) if one else ()))
-
-
-def _version(body: Mapping[str, Any]) -> int:
-    return int(body["metadata"]["resourceVersion"])
-
-
-def _generation(body: Mapping[str, Any]) -> int:
-    return int(body["metadata"].get("generation", 0))
-
-
-def _is_deleted(body: Mapping[str, Any]) -> bool:
-    return "deletionTimestamp" in body["metadata"]
+def _name(body: Manifest) -> str:
+    return str(body["metadata"]["name"])

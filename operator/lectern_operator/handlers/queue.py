@@ -18,11 +18,12 @@ LONGEST_PAUSE_SECONDS = 300.0
 
 
 class Priority(IntEnum):
-    """What goes first."""
+    """What goes first: a new or changed resource, a changed child, a second look, a look at everything."""
 
     CHANGED = 0
-    AGAIN = 1
-    RESYNC = 2
+    CHILD = 1
+    AGAIN = 2
+    RESYNC = 3
 
 
 class Retry(Exception):

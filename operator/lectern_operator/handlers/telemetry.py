@@ -1,8 +1,22 @@
-"""The operator's own metrics, in a registry of their own; `serving` shows them at /metrics."""
+"""The operator's own metrics, in a registry of their own; `serving` shows them at /metrics.
+
+Counters are fed by the boundary and the client; what can be read off at any time (queue, inventory, event loop) is
+read at the moment of the scrape. The names are documented in the generated reference.
+"""
 
 from __future__ import annotations
 
+import asyncio
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+LAG_SECONDS = 1.0
+"""How often the event loop is asked how late it is."""
 
 
 class Telemetry:
@@ -25,12 +39,52 @@ class Telemetry:
             ["verb", "kind", "code"],
             registry=self.registry,
         )
-        self.queued = Gauge("lectern_operator_queue_length", "Resources that wait for a pass.", registry=self.registry)
-        self.resources = Gauge("lectern_operator_resources", "Resources that are looked after.", registry=self.registry)
-        self.active = Gauge(
-            "lectern_operator_active", "Whether this process may write: it holds the Lease.", registry=self.registry
+        self.events = Counter(
+            "lectern_operator_events_total", "Kubernetes Events that were written.", registry=self.registry
         )
+        self.queued = self._gauge("queue_length", "Resources that wait for a pass or have one.")
+        self.oldest = self._gauge("queue_age_seconds", "How long the resource that waits longest has been waiting.")
+        self.resources = self._gauge("resources", "Resources that are looked after.")
+        self.active = self._gauge("active", "Whether this process may write: it holds the Lease, or there is none.")
+        self.lag = self._gauge("event_loop_lag_seconds", "How late the event loop woke up at the last look.")
 
     def called(self, verb: str, kind: str, status: int) -> None:
         """Count one answer of the API server."""
         self.calls.labels(verb=verb, kind=kind, code=str(status)).inc()
+
+    def show_conditions(self, bodies: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        """Show, at each scrape, how many of `bodies` have each condition in each status."""
+        self.registry.register(_Conditions(bodies))
+
+    async def watch_loop(self) -> None:
+        """Measure the lag of the event loop until cancelled."""
+        clock = asyncio.get_running_loop().time
+        while True:
+            before = clock()
+            await asyncio.sleep(LAG_SECONDS)
+            self.lag.set(max(0.0, clock() - before - LAG_SECONDS))
+
+    def _gauge(self, name: str, text: str) -> Gauge:
+        return Gauge(f"lectern_operator_{name}", text, registry=self.registry)
+
+
+class _Conditions(Collector):
+    """Conditions of all resources, counted when asked for."""
+
+    def __init__(self, bodies: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
+        self._bodies = bodies
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield one family: resources by kind, condition and status."""
+        tally: Tally[tuple[str, str, str]] = Tally()
+        for body in self._bodies():
+            for each in (body.get("status") or {}).get("conditions") or ():
+                tally[str(body["kind"]), str(each.get("type")), str(each.get("status"))] += 1
+        family = GaugeMetricFamily(
+            "lectern_operator_conditions",
+            "Resources by kind, condition and its status.",
+            labels=["kind", "condition", "status"],
+        )
+        for labels, count in sorted(tally.items()):
+            family.add_metric(labels, count)
+        yield family

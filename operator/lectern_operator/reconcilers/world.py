@@ -12,19 +12,36 @@ from typing import Any, Protocol
 
 from lectern_contract.resources.status import IngestionSourceStatus, KnowledgeBaseStatus, RagEndpointStatus
 from lectern_operator.desired.images import Images
+from lectern_operator.facts import Fact
+from lectern_operator.reconcilers.outside import Outside
 
 Manifest = dict[str, Any]
 
 
 class Cluster(Protocol):
-    """The Kubernetes API as `clients.kube.Kube` offers it; its errors are those of `clients.errors`."""
+    """The Kubernetes API as `handlers.cached_cluster` offers it; its errors are those of `clients.errors`.
+
+    `children`, `owner`, `naming` and `served` tell what the watches told last and cost no request; `get` asks now.
+    """
 
     async def children(self, kind: str, namespace: str, owner_uid: str) -> tuple[Manifest, ...]:
         """Return all objects of `kind` that carry the label of `owner_uid`."""
         ...
 
+    async def owner(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object of Lectern's kinds."""
+        ...
+
     async def owners(self, kind: str, namespace: str | None) -> tuple[Manifest, ...]:
         """Return all objects of one of Lectern's kinds."""
+        ...
+
+    async def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
+        """Return the objects of Lectern's kinds, in any namespace, whose spec names that KnowledgeBase."""
+        ...
+
+    async def served(self, kind: str) -> Fact[bool]:
+        """Say whether the API server knows `kind`."""
         ...
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest:
@@ -32,11 +49,23 @@ class Cluster(Protocol):
         ...
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Apply `manifest` and return the object."""
+        """Apply `manifest` and return the object; one that names a UID is `Outdated` for any other object."""
+        ...
+
+    async def apply_new(self, manifest: Manifest) -> Manifest:
+        """Apply `manifest` where there is no object of that name, and return it; `Outdated` when there is one."""
+        ...
+
+    async def hold(self, manifest: Manifest) -> None:
+        """Apply `manifest` as `names.SCALING_MANAGER`, unless somebody has set its fields to something else."""
         ...
 
     async def delete(self, observed: Manifest) -> None:
         """Delete the very object that was observed."""
+        ...
+
+    async def lost(self, observed: Manifest) -> None:
+        """Take note that a child that was observed was looked for and is not there any more."""
         ...
 
     async def write_status(self, observed: Manifest, status: Mapping[str, Any]) -> Manifest:
@@ -50,6 +79,7 @@ class World:
 
     cluster: Cluster
     images: Images
+    outside: Outside
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def timestamp(self) -> str:
