@@ -13,7 +13,7 @@ from typing import Any
 from lectern_contract import pending
 from lectern_contract.conditions import Verdict, advance
 from lectern_contract.resources import API_VERSION, IngestionSource, KnowledgeBase, RagEndpoint, Resource
-from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import (
     Condition,
     DocumentCounts,
@@ -103,8 +103,18 @@ def tell(
 
 def _advance(observed: Observed, resource: Resource, verdicts: list[Verdict], now: str) -> tuple[Condition, ...]:
     key = (resource.kind_name, resource.name)
-    observed.conditions[key] = advance(observed.conditions.get(key, ()), verdicts, generation=1, now=now)
+    found = _complete(resource.kind_name, verdicts)
+    observed.conditions[key] = advance(observed.conditions.get(key, ()), found, generation=1, now=now)
     return observed.conditions[key]
+
+
+def _complete(kind: str, verdicts: list[Verdict]) -> list[Verdict]:
+    """All conditions of the kind in their order: what is a matter of a cluster alone is not needed here."""
+    given = {verdict.type: verdict for verdict in verdicts}
+    return [
+        given.get(aspect) or Verdict(aspect, "True", Reason.NOT_NEEDED, "one process has nothing of this kind")
+        for aspect in CONDITIONS[kind]
+    ]
 
 
 def _knowledge_base(kb: KnowledgeBase, state: KnowledgeBaseState) -> list[Verdict]:

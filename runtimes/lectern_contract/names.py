@@ -9,6 +9,8 @@ from __future__ import annotations
 from enum import StrEnum
 
 FIELD_MANAGER = "lectern"
+SCALING_MANAGER = "lectern-scaling"
+"""Field manager that holds a number of replicas while it passes from the operator to an autoscaler."""
 LABEL_PREFIX = "lectern.dev"
 
 SYNC_REQUESTED = f"{LABEL_PREFIX}/sync-requested-at"
@@ -22,6 +24,8 @@ FINALIZER = f"{LABEL_PREFIX}/external-state"
 SETTINGS_DIRECTORY = "/etc/lectern/settings"
 SETTINGS_FILE = f"{SETTINGS_DIRECTORY}/settings.json"
 SECRETS_DIRECTORY = "/etc/lectern/secrets"
+API_KEYS_DIRECTORY = f"{SECRETS_DIRECTORY}/api-keys"
+"""Where a Secret of API keys lies as a whole: one file for each key."""
 SOURCE_DIRECTORY = "/var/lib/lectern/source"
 BLOB_DIRECTORY = "/var/lib/lectern/blobs"
 MODEL_CACHE_DIRECTORY = "/data"
@@ -78,6 +82,11 @@ def consumer_group(namespace: str, knowledge_base: str, generation: int) -> str:
     return f"lectern.{namespace}.{knowledge_base}.g{generation}"
 
 
+def replay_group(namespace: str, knowledge_base: str, source: str) -> str:
+    """Consumer group that remembers which dead letters of a source have been replayed."""
+    return f"lectern.{namespace}.{knowledge_base}.replay.{source}"
+
+
 def alias(namespace: str, knowledge_base: str) -> str:
     """Alias that queries use, whichever generation stands behind it."""
     return f"{namespace}.{knowledge_base}"
@@ -96,6 +105,12 @@ def manifest(namespace: str, source: str) -> str:
 def secret_file(role: Role, purpose: str) -> str:
     """Path inside a pod where one secret key is mounted, for instance `vector-store-api-key`."""
     return f"{SECRETS_DIRECTORY}/{role.value}/{purpose}"
+
+
+def referred(reference: str, namespace: str) -> tuple[str, str]:
+    """Namespace and name of the KnowledgeBase that a resource in `namespace` names, as `name` or `namespace/name`."""
+    where, _, name = reference.rpartition("/")
+    return where or namespace, name
 
 
 def service_url(service: str, namespace: str, port: int) -> str:

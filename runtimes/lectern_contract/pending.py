@@ -7,6 +7,7 @@ does must not, and their number may only fall.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
@@ -28,31 +29,18 @@ class Stage(StrEnum):
 
 PENDING: Mapping[str, Mapping[str, Stage]] = {
     "KnowledgeBase": {
-        "spec.allowedNamespaces": Stage.B,
         "spec.backup": Stage.E,
         "spec.dataPolicy": Stage.C,
-        "spec.deletionPolicy": Stage.B,
         "spec.generations.activation": Stage.E,
         "spec.generations.gate": Stage.E,
         "spec.generations.pinned": Stage.E,
         "spec.generations.retain": Stage.E,
-        "spec.messaging.partitions": Stage.B,
-        "spec.messaging.replicationFactor": Stage.B,
-        "spec.messaging.topicManagement": Stage.B,
-        "spec.partitioning.tenants": Stage.B,
         "spec.restoreFrom": Stage.E,
-        "spec.vectorStore.filterableFields[].type": Stage.B,
-        "spec.vectorStore.hnsw": Stage.B,
-        "spec.vectorStore.onDisk": Stage.B,
-        "spec.vectorStore.quantization": Stage.B,
-        "spec.vectorStore.replicationFactor": Stage.B,
-        "spec.vectorStore.writeConsistencyFactor": Stage.B,
     },
     "IngestionSource": {
         "spec.git": Stage.C,
         "spec.googleDrive": Stage.C,
         "spec.http": Stage.C,
-        "spec.push": Stage.C,
         "spec.rateLimit": Stage.C,
         "spec.s3": Stage.C,
         "spec.sharePoint": Stage.C,
@@ -61,24 +49,33 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
     "RagEndpoint": {
         "spec.auth.apiKeysSecretRef": Stage.D,
         "spec.auth.jwt": Stage.D,
-        "spec.autoscaling": Stage.B,
         "spec.cache.exact.staleSeconds": Stage.D,
         "spec.cache.redis": Stage.D,
         "spec.cache.semantic": Stage.D,
         "spec.evaluation": Stage.E,
-        "spec.exposure": Stage.B,
-        "spec.generation": Stage.D,
+        "spec.exposure.corsAllowOrigins": Stage.D,
+        "spec.generation.maxTokens": Stage.D,
+        "spec.generation.promptConfigMapRef": Stage.D,
+        "spec.generation.server.external": Stage.D,
+        "spec.generation.temperature": Stage.D,
         "spec.jobs": Stage.D,
-        "spec.networkPolicy": Stage.B,
         "spec.observability.tracing": Stage.D,
         "spec.rateLimit": Stage.D,
-        "spec.reranker": Stage.D,
+        "spec.reranker.deadlineMilliseconds": Stage.D,
+        "spec.reranker.server.external": Stage.D,
         "spec.resilience.circuitBreaker": Stage.D,
         "spec.resilience.fallbacks": Stage.D,
         "spec.rollout": Stage.E,
     },
 }
 """By kind: a leaf, or a part of the spec with all that is in it, and the stage that acts on it."""
+
+UNUSED: Mapping[str, Mapping[str, Stage]] = {
+    "KnowledgeBase": {},
+    "IngestionSource": {"spec.push": Stage.C},
+    "RagEndpoint": {"spec.generation": Stage.D, "spec.reranker": Stage.D},
+}
+"""Parts of the spec whose servers run on a cluster already, and that no answer makes use of before that stage."""
 
 UNREAD_SETTINGS: Mapping[str, Stage] = {
     "KafkaLog.bootstrap_servers": Stage.C,
@@ -92,6 +89,7 @@ UNREAD_SETTINGS: Mapping[str, Stage] = {
     "ModelServerSettings.protocol": Stage.C,
     "QdrantStore.api_key_file": Stage.C,
     "QdrantStore.ca_file": Stage.C,
+    "ReceiverSettings.api_keys_directory": Stage.C,
     "S3Blobs.access_key_id_file": Stage.C,
     "S3Blobs.bucket": Stage.C,
     "S3Blobs.ca_file": Stage.C,
@@ -106,9 +104,17 @@ EMBEDDED = frozenset({"spec.generations.retain"})
 
 
 def unread(resource: AnyResource, *, embedded: bool = False) -> tuple[str, ...]:
-    """Return the entries of `PENDING` that `resource` sets to something else than their default."""
-    named = sorted(PENDING[resource.kind_name].keys() - (EMBEDDED if embedded else frozenset()))
+    """Return the entries of `PENDING` and `UNUSED` that `resource` sets to something else than their default."""
+    whole = UNUSED[resource.kind_name]
+    parts = [path for path in PENDING[resource.kind_name] if not any(path.startswith(f"{part}.") for part in whole)]
+    named = sorted({*parts, *whole} - (EMBEDDED if embedded else frozenset()))
     return tuple(path for path in named if _is_set(resource.spec, path.split(".")[1:]))
+
+
+def covers(kind: str, path: str) -> bool:
+    """Say whether the field at `path` of a resource of `kind` is one that nothing acts on yet."""
+    bare = re.sub(r"\[\d+\]", "[]", path)
+    return any(bare == each or bare.startswith((f"{each}.", f"{each}[")) for each in PENDING[kind])
 
 
 def _is_set(model: BaseModel, parts: list[str]) -> bool:

@@ -6,6 +6,7 @@ therefore needs no rights in Kubernetes. It names documents and reasons, never d
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -16,6 +17,17 @@ MAX_REPORT_BYTES = 4096
 """What Kubernetes keeps of a termination message."""
 MAX_FAILURES = 8
 MAX_MESSAGE = 1024
+
+
+class RunMode(StrEnum):
+    """What a run of a connector does; on its command line the value is written in small letters."""
+
+    SYNC = "Sync"
+    """Hand over what changed since the last run."""
+    FULL = "Full"
+    """Read and hand over every document again, changed or not."""
+    REPLAY = "Replay"
+    """Hand over again what the workers gave up, where the source still stands as it did then."""
 
 
 class _Report(BaseModel):
@@ -33,11 +45,13 @@ class DocumentFailure(_Report):
 class RunReport(_Report):
     """How one run of a connector ended. `listed` = `published` + `unchanged` + `failed`, but for folders.
 
-    A folder that could not be listed counts as one failure and as nothing listed.
+    A folder that could not be listed counts as one failure and as nothing listed. A replay counts dead letters where
+    other runs count documents: `published` were handed over again, `unchanged` are about what is no more.
     """
 
     schema_version: Literal[1] = 1
     source: str = Field(max_length=128, description="Namespace and name of the IngestionSource.")
+    mode: RunMode = Field(default=RunMode.SYNC, description="What the run was to do.")
     result: Literal["Succeeded", "Failed"] = Field(description="Failed: the run ended early and changed no manifest.")
     reason: str = Field(default="", max_length=64, description="Why the run failed, one word.")
     message: str = Field(default="", max_length=MAX_MESSAGE, description="How it went, as a sentence.")

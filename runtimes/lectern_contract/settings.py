@@ -154,6 +154,27 @@ class ConnectorSettings(_Settings):
     blobs: BlobSettings
 
 
+class ReceiverSettings(_Settings):
+    """Everything that the receiver of a push source needs; without `api_keys_directory` it takes nothing."""
+
+    schema_version: Literal[1] = SETTINGS_VERSION
+    runtime: Literal["receiver"] = "receiver"
+    namespace: str
+    name: str
+    knowledge_base: str
+    api_keys_directory: str | None
+    include: tuple[str, ...]
+    exclude: tuple[str, ...]
+    partition: PartitionSettings
+    partition_rules: tuple[PartitionRuleSettings, ...]
+    access_levels: tuple[str, ...]
+    metadata: dict[str, MetadataValue]
+    media_types: tuple[str, ...]
+    max_document_bytes: int
+    log: LogSettings
+    blobs: BlobSettings
+
+
 class ChunkingSettings(_Settings):
     """How a document is cut, in tokens of the embedding model."""
 
@@ -190,10 +211,11 @@ class WorkerSettings(_Settings):
 
 
 class SearchedKnowledgeBase(_Settings):
-    """One knowledge base as the query runtime sees it."""
+    """One knowledge base as the query runtime sees it, under the name that the endpoint gives it."""
 
     name: str
     alias: str
+    events_topic: str
     access_levels: tuple[str, ...]
     filterable_fields: tuple[str, ...]
     embedder: EmbedderSettings
@@ -238,7 +260,7 @@ class QuerySettings(_Settings):
     log: LogSettings
 
 
-AnySettings = ConnectorSettings | WorkerSettings | QuerySettings
+AnySettings = ConnectorSettings | ReceiverSettings | WorkerSettings | QuerySettings
 _ANY: TypeAdapter[AnySettings] = TypeAdapter(Annotated[AnySettings, Field(discriminator="runtime")])
 
 

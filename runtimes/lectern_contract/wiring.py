@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from lectern_contract import names
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.generation import index_identity
-from lectern_contract.names import Role
+from lectern_contract.names import Role, Topic
 from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint
 from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
 from lectern_contract.settings import (
@@ -33,6 +33,7 @@ from lectern_contract.settings import (
     PartitionSettings,
     QdrantStore,
     QuerySettings,
+    ReceiverSettings,
     RetrievalSettings,
     S3Blobs,
     SearchedKnowledgeBase,
@@ -84,6 +85,62 @@ def connector_settings(
         raise ConfigurationError(
             f"IngestionSource/{source.name}: source {kind} has no connector in this release; use persistentVolume"
         )
+    _check_levels(source, kb)
+    return ConnectorSettings(
+        namespace=source.namespace,
+        name=source.name,
+        knowledge_base=kb.name,
+        source=DirectorySource(root=source_root, path=spec.persistent_volume.path),
+        include=spec.include,
+        exclude=spec.exclude,
+        partition=PartitionSettings(tenant=spec.partition.tenant, access_level=spec.partition.access_level),
+        partition_rules=_partition_rules(source),
+        access_levels=kb.spec.partitioning.access_levels,
+        metadata=dict(spec.metadata),
+        prune=spec.prune_policy == "Prune",
+        media_types=kb.spec.parsing.media_types,
+        max_document_bytes=kb.spec.parsing.max_document_bytes,
+        log=_log(kb.spec, Role.CONNECTOR),
+        blobs=_blobs(kb.spec, Role.CONNECTOR),
+    )
+
+
+def receiver_settings(source: IngestionSource, kb: KnowledgeBase) -> ReceiverSettings:
+    """Settings of the receiver of `source`, to which callers push documents.
+
+    Raises `ConfigurationError` for a schedule, which nothing could follow, and for an access level that the knowledge
+    base does not know.
+    """
+    spec = source.spec
+    if spec.push is None:
+        raise ConfigurationError(f"IngestionSource/{source.name}: spec.push is not set; only then is there a receiver")
+    if spec.schedule is not None:
+        raise ConfigurationError(
+            f"IngestionSource/{source.name}: spec.schedule has no meaning beside spec.push, where callers decide when "
+            "documents come; remove it"
+        )
+    _check_levels(source, kb)
+    return ReceiverSettings(
+        namespace=source.namespace,
+        name=source.name,
+        knowledge_base=kb.name,
+        api_keys_directory=names.API_KEYS_DIRECTORY if spec.push.api_keys_secret_ref else None,
+        include=spec.include,
+        exclude=spec.exclude,
+        partition=PartitionSettings(tenant=spec.partition.tenant, access_level=spec.partition.access_level),
+        partition_rules=_partition_rules(source),
+        access_levels=kb.spec.partitioning.access_levels,
+        metadata=dict(spec.metadata),
+        media_types=kb.spec.parsing.media_types,
+        max_document_bytes=kb.spec.parsing.max_document_bytes,
+        log=_log(kb.spec, Role.RECEIVER),
+        blobs=_blobs(kb.spec, Role.RECEIVER),
+    )
+
+
+def _check_levels(source: IngestionSource, kb: KnowledgeBase) -> None:
+    """Raise `ConfigurationError` for an access level that the knowledge base does not know."""
+    spec = source.spec
     levels = kb.spec.partitioning.access_levels
     for where, level in [("partition", spec.partition.access_level)] + [
         (f"partitionRules[{index}]", rule.access_level) for index, rule in enumerate(spec.partition_rules)
@@ -93,25 +150,12 @@ def connector_settings(
                 f"IngestionSource/{source.name}: spec.{where}.accessLevel {level!r} is not one of "
                 f"KnowledgeBase/{kb.name} spec.partitioning.accessLevels: {', '.join(levels)}"
             )
-    return ConnectorSettings(
-        namespace=source.namespace,
-        name=source.name,
-        knowledge_base=kb.name,
-        source=DirectorySource(root=source_root, path=spec.persistent_volume.path),
-        include=spec.include,
-        exclude=spec.exclude,
-        partition=PartitionSettings(tenant=spec.partition.tenant, access_level=spec.partition.access_level),
-        partition_rules=tuple(
-            PartitionRuleSettings(path_prefix=rule.path_prefix, tenant=rule.tenant, access_level=rule.access_level)
-            for rule in spec.partition_rules
-        ),
-        access_levels=levels,
-        metadata=dict(spec.metadata),
-        prune=spec.prune_policy == "Prune",
-        media_types=kb.spec.parsing.media_types,
-        max_document_bytes=kb.spec.parsing.max_document_bytes,
-        log=_log(kb.spec, Role.CONNECTOR),
-        blobs=_blobs(kb.spec, Role.CONNECTOR),
+
+
+def _partition_rules(source: IngestionSource) -> tuple[PartitionRuleSettings, ...]:
+    return tuple(
+        PartitionRuleSettings(path_prefix=rule.path_prefix, tenant=rule.tenant, access_level=rule.access_level)
+        for rule in source.spec.partition_rules
     )
 
 
@@ -128,7 +172,7 @@ def query_settings(endpoint: RagEndpoint, knowledge_bases: Mapping[str, Knowledg
     return QuerySettings(
         namespace=endpoint.namespace,
         name=endpoint.name,
-        knowledge_bases=tuple(_searched(knowledge_bases[name]) for name in spec.knowledge_base_refs),
+        knowledge_bases=tuple(_searched(name, knowledge_bases[name]) for name in spec.knowledge_base_refs),
         retrieval=RetrievalSettings(
             mode=spec.retrieval.mode,
             candidates=spec.retrieval.candidates,
@@ -164,17 +208,26 @@ def missing_on_cluster(spec: KnowledgeBaseSpec) -> tuple[str, ...]:
     )
 
 
-def _searched(kb: KnowledgeBase) -> SearchedKnowledgeBase:
+def secret_prefix(reference: str) -> str:
+    """Start of the names of the secret files of the knowledge base that an endpoint names `reference`.
+
+    One query service may search several knowledge bases, of several namespaces: each has its own secrets. A name has
+    no dot, so that no two meet.
+    """
+    return f"{reference.replace('/', '.')}."
+
+
+def _searched(reference: str, kb: KnowledgeBase) -> SearchedKnowledgeBase:
     store = kb.spec.vector_store
     return SearchedKnowledgeBase(
-        name=kb.name,
+        name=reference,
         alias=names.alias(kb.namespace, kb.name),
+        events_topic=names.topic(kb.namespace, kb.name, Topic.EVENTS),
         access_levels=kb.spec.partitioning.access_levels,
         filterable_fields=tuple(field.name for field in store.filterable_fields) if store else (),
-        # one query service may search several knowledge bases: each has its own secrets
-        embedder=_embedder(kb, Role.QUERY, prefix=f"{kb.name}."),
+        embedder=_embedder(kb, Role.QUERY, prefix=secret_prefix(reference)),
         sparse_language=kb.spec.sparse.language if kb.spec.sparse.enabled else None,
-        store=_store(kb.spec, Role.QUERY, prefix=f"{kb.name}."),
+        store=_store(kb.spec, Role.QUERY, prefix=secret_prefix(reference)),
     )
 
 
@@ -191,7 +244,10 @@ def _embedder(kb: KnowledgeBase, role: Role, *, prefix: str = "") -> EmbedderSet
         )
     elif spec.server is not None:
         url = names.service_url(names.child(kb.name, Role.EMBEDDER), kb.namespace, names.EMBEDDER_PORT)
-        source = ModelServerSettings(url=url, protocol="TEI", api_key_file=None, ca_file=None)
+        vllm = spec.server.managed is not None and spec.server.managed.engine == "Vllm"
+        source = ModelServerSettings(
+            url=f"{url}/v1" if vllm else url, protocol="OpenAI" if vllm else "TEI", api_key_file=None, ca_file=None
+        )
     return EmbedderSettings(
         model=spec.model,
         revision=spec.revision,

@@ -21,7 +21,7 @@ from lectern_contract import ids, messages, names, settings
 from lectern_contract.messages import DeadLetter, DocumentEvent, Envelope
 from lectern_contract.names import Topic
 from lectern_contract.payload import DocumentRecord, DocumentState
-from lectern_contract.reports import RunReport
+from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.scope import Partition, Scope
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.directory import DirectoryBlobs
@@ -148,10 +148,10 @@ class Pipeline:
     late: float = 3600.0
     """The connector's clock is this far ahead, so that files written just now are not taken as still changing."""
 
-    async def sync(self, **changes: Any) -> RunReport:
+    async def sync(self, mode: RunMode = RunMode.SYNC, **changes: Any) -> RunReport:
         """One run of the connector."""
         found = connector_settings(self.source, **changes)
-        return await run(found, log=self.log, blobs=self.blobs, clock=lambda: clock() + self.late)
+        return await run(found, log=self.log, blobs=self.blobs, mode=mode, clock=lambda: clock() + self.late)
 
     def worker(self, *, settings: settings.WorkerSettings | None = None, **parts: Any) -> Worker:
         given: dict[str, Any] = {

@@ -202,11 +202,31 @@ class Resources(SpecModel):
     )
 
 
+COMPUTE_CAPABILITIES = ("7.5", "8.0", "8.6", "8.9", "9.0", "10.0", "12.0", "12.1")
+"""CUDA compute capabilities that model servers have images for."""
+
+
 class Accelerator(SpecModel):
     """Devices that a model server asks for."""
 
     resource_name: ShortText = Field(default="nvidia.com/gpu", description="Extended resource name of the device.")
     count: int = Field(default=1, ge=1, le=16, description="Number of devices for one replica.")
+    compute_capability: Annotated[str, StringConstraints(pattern=r"^[0-9]{1,2}\.[0-9]$", max_length=4)] | None = Field(
+        default=None,
+        description="CUDA compute capability of the devices, such as 8.9: chooses the image of Text Embeddings "
+        "Inference, and nodes that are labelled with it are preferred. Left out, the image finds out at its start.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.computeCapability) || self.computeCapability in "
+            f"[{', '.join(repr(each) for each in COMPUTE_CAPABILITIES)}]",
+            message=f"no model server has an image for this computeCapability: it has to be one of "
+            f"{', '.join(COMPUTE_CAPABILITIES)} (Volta, 7.0, and older devices are too old)",
+            field="computeCapability",
+            holds=lambda value: value.compute_capability is None or value.compute_capability in COMPUTE_CAPABILITIES,
+        ),
+    )
 
 
 class Toleration(SpecModel):
@@ -247,6 +267,20 @@ class ModelCache(SpecModel):
     claim_name: ObjectName | None = Field(
         default=None, description="An existing PersistentVolumeClaim to use instead of making one."
     )
+    offline: bool = Field(
+        default=False,
+        description="Whether the claim holds the weights already, laid out as the hub's client caches them: then "
+        "nothing is downloaded, and the server needs no way out of the cluster.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!self.offline || has(self.claimName)",
+            message="offline needs claimName: a volume that is made for the server is empty at first",
+            field="offline",
+            holds=lambda value: not value.offline or value.claim_name is not None,
+        ),
+    )
 
 
 class ManagedServer(SpecModel):
@@ -261,6 +295,13 @@ class ManagedServer(SpecModel):
     model_cache: ModelCache | None = Field(
         default=None, description="Volume for weights; left out means that each pod downloads them anew."
     )
+    startup_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=86400,
+        description="Longest time for download, load and warm-up; left out means 600 and 120 for each GiB that "
+        "`modelCache.size` has room for.",
+    )
     args: tuple[Argument, ...] = Field(
         default=(), max_length=64, description="Further arguments, passed to the server as they are."
     )
@@ -269,6 +310,16 @@ class ManagedServer(SpecModel):
     )
     tolerations: tuple[Toleration, ...] = Field(default=(), max_length=16, description="Taints that are tolerated.")
     runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass of the pods.")
+
+
+class NetworkPolicy(SpecModel):
+    """Which traffic the pods may have."""
+
+    enabled: bool = Field(
+        default=True,
+        description="Whether each workload has a NetworkPolicy that lets through what it needs and nothing else. "
+        "Policies add up: for a further flow, add one of your own that selects the label `lectern.dev/role`.",
+    )
 
 
 class CredentialsRef(SpecModel):

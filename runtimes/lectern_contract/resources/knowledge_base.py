@@ -19,6 +19,8 @@ from lectern_contract.resources.common import (
     ManagedServer,
     ModelName,
     NamespaceName,
+    NetworkPolicy,
+    ObjectName,
     PartitionPart,
     PersistentVolumeLocation,
     Resources,
@@ -49,10 +51,20 @@ class ExternalEmbeddingServer(SpecModel):
     )
 
 
+class ManagedEmbeddingServer(ManagedServer):
+    """An embedding server that the operator runs."""
+
+    engine: Literal["TextEmbeddings", "Vllm"] = Field(
+        default="TextEmbeddings",
+        description="TextEmbeddings: Text Embeddings Inference, for the usual encoders. Vllm: vLLM as a pooling "
+        "server, for embedding models that are made of language models.",
+    )
+
+
 class EmbeddingServer(SpecModel):
     """Who computes the embeddings: a server of ours or one elsewhere."""
 
-    managed: ManagedServer | None = Field(default=None, description="A server that the operator runs.")
+    managed: ManagedEmbeddingServer | None = Field(default=None, description="A server that the operator runs.")
     external: ExternalEmbeddingServer | None = Field(default=None, description="A server that runs elsewhere.")
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -219,9 +231,18 @@ class Messaging(SpecModel):
     topic_management: Literal["Admin", "Strimzi"] = Field(
         default="Admin", description="Admin: topics by the broker's own API. Strimzi: as KafkaTopic resources."
     )
+    strimzi_cluster: ObjectName | None = Field(
+        default=None, description="Name of the Kafka resource, for topicManagement Strimzi."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         immutable("partitions"),
+        Rule(
+            cel="(self.topicManagement == 'Strimzi') == has(self.strimziCluster)",
+            message="strimziCluster belongs to topicManagement Strimzi: name the Kafka resource there, and only there",
+            field="strimziCluster",
+            holds=lambda value: (value.topic_management == "Strimzi") == (value.strimzi_cluster is not None),
+        ),
         Rule(
             cel="!self.securityProtocol.startsWith('SASL') || "
             "(has(self.saslMechanism) && has(self.credentialsSecretRef))",
@@ -367,6 +388,7 @@ class KnowledgeBaseSpec(SpecModel):
     data_policy: DataPolicy = Field(default_factory=DataPolicy, description="What must not reach the index.")
     backup: Backup | None = Field(default=None, description="When and where snapshots go; left out means never.")
     restore_from: RestoreFrom | None = Field(default=None, description="A snapshot to begin with.")
+    network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="Which traffic pods may have.")
     allowed_namespaces: tuple[NamespaceName, ...] = Field(
         default=(), max_length=64, description="Other namespaces whose endpoints may use this knowledge base."
     )

@@ -18,10 +18,10 @@ from lectern_contract.resources.common import (
     ManagedServer,
     ModelName,
     NamespaceName,
+    NetworkPolicy,
     ObjectName,
     PartitionPart,
     RedisUrl,
-    ResourceName,
     Resources,
     Rule,
     SecretKeyRef,
@@ -35,6 +35,13 @@ from lectern_contract.resources.common import (
 )
 
 HostName = Annotated[str, StringConstraints(pattern=KUBERNETES_NAME, max_length=253)]
+KnowledgeBaseRef = Annotated[
+    str,
+    StringConstraints(
+        pattern=r"^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?/)?[a-z]([-a-z0-9]{0,38}[a-z0-9])?$", min_length=1, max_length=104
+    ),
+]
+"""The name of a KnowledgeBase in the resource's own namespace, or namespace/name in another one."""
 
 
 class Retrieval(SpecModel):
@@ -99,6 +106,36 @@ class Reranker(SpecModel):
     )
 
 
+class GenerationScaling(SpecModel):
+    """How a managed language model scales, by KEDA on figures that Prometheus has of it."""
+
+    min_replicas: int = Field(
+        default=0, ge=0, le=64, description="Fewest replicas; with 0 the first question starts one and waits for it."
+    )
+    max_replicas: int = Field(default=1, ge=1, le=64, description="Most replicas.")
+    prometheus_url: HttpUrl = Field(
+        description="Prometheus that scrapes the ServiceMonitors of this resource, as KEDA reaches it."
+    )
+    waiting_requests: int = Field(
+        default=4, ge=1, le=10_000, description="Requests that wait for each replica before another one is started."
+    )
+    cooldown_seconds: int = Field(
+        default=1800,
+        ge=300,
+        le=86_400,
+        description="Seconds without a question before the last replica goes; keep it above the time that the model "
+        "takes to load.",
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (not_above("min_replicas", "max_replicas"),)
+
+
+def _outlasts_start(scaling: GenerationScaling | None, server: ManagedServer | None) -> bool:
+    if scaling is None or server is None or server.startup_seconds is None:
+        return True
+    return scaling.cooldown_seconds >= server.startup_seconds
+
+
 class Generation(SpecModel):
     """The language model that words the answer."""
 
@@ -115,8 +152,25 @@ class Generation(SpecModel):
     context_window: int = Field(
         default=8192, ge=512, le=10_000_000, description="Context window of the model in tokens."
     )
+    scaling: GenerationScaling | None = Field(
+        default=None, description="How a managed server scales; left out means its fixed number of replicas."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.scaling) || has(self.server.managed)",
+            message="scaling belongs to a managed server; remove it, or set server.managed",
+            field="scaling",
+            holds=lambda value: value.scaling is None or value.server.managed is not None,
+        ),
+        Rule(
+            cel="!has(self.scaling) || !has(self.server.managed) || !has(self.server.managed.startupSeconds) || "
+            "self.scaling.cooldownSeconds >= self.server.managed.startupSeconds",
+            message="cooldownSeconds must not be less than server.managed.startupSeconds: the model would go before "
+            "it has been loaded",
+            field="scaling.cooldownSeconds",
+            holds=lambda value: _outlasts_start(value.scaling, value.server.managed),
+        ),
         Rule(
             cel="self.maxTokens < self.contextWindow",
             message="maxTokens must be smaller than contextWindow",
@@ -332,17 +386,15 @@ class Observability(SpecModel):
     tracing: Tracing | None = Field(default=None, description="Where spans go; left out means nowhere.")
 
 
-class NetworkPolicy(SpecModel):
-    """Which traffic the pods may have."""
-
-    enabled: bool = Field(default=True, description="Whether default-deny policies are made.")
-
-
 class RagEndpointSpec(SpecModel):
     """One query API over one or more knowledge bases."""
 
-    knowledge_base_refs: tuple[ResourceName, ...] = Field(
-        min_length=1, max_length=16, description="KnowledgeBases in the same namespace."
+    knowledge_base_refs: tuple[KnowledgeBaseRef, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="KnowledgeBases that are searched: `name` in the same namespace, `namespace/name` in another one, "
+        "whose `allowedNamespaces` must list this one. Secrets that such a KnowledgeBase names have to exist under the "
+        "same names in this namespace.",
     )
     retrieval: Retrieval = Field(default_factory=Retrieval, description="How passages are found.")
     reranker: Reranker | None = Field(default=None, description="A cross-encoder; left out means the fused order.")

@@ -169,9 +169,14 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.RECONCILING,
         ConditionType.STALLED,
         ConditionType.SPEC_HONORED,
+        ConditionType.REFERENCES_FOUND,
         ConditionType.EMBEDDING_READY,
+        ConditionType.TOPICS_READY,
+        ConditionType.COLLECTION_READY,
         ConditionType.WORKERS_READY,
         ConditionType.SCALER_READY,
+        ConditionType.CONFIG_APPLIED,
+        ConditionType.ENDPOINTS_ALLOWED,
     ),
     "IngestionSource": (
         ConditionType.READY,
@@ -180,6 +185,7 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.SPEC_HONORED,
         ConditionType.KNOWLEDGE_BASE_FOUND,
         ConditionType.SYNCED,
+        ConditionType.RECEIVER_READY,
     ),
     "RagEndpoint": (
         ConditionType.READY,
@@ -187,6 +193,10 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.STALLED,
         ConditionType.SPEC_HONORED,
         ConditionType.KNOWLEDGE_BASE_FOUND,
+        ConditionType.GENERATION_READY,
+        ConditionType.RERANKER_READY,
         ConditionType.QUERY_READY,
+        ConditionType.SCALER_READY,
+        ConditionType.ROUTE_READY,
     ),
 }

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from lectern_contract.reports import RunMode
 from lectern_contract.resources.common import Rule, unique
 from lectern_contract.resources.reasons import ConditionType, Reason
 
@@ -73,6 +74,7 @@ class LastRun(StatusModel):
     settings_hash: str | None = Field(
         default=None, max_length=64, description="Hash of the settings that the run had; absent in embedded mode."
     )
+    mode: RunMode = Field(default=RunMode.SYNC, description="What the run was to do.")
     result: Literal["Running", "Succeeded", "Failed"] = Field(description="How it ended.")
     listed: int = Field(default=0, ge=0, description="Documents that the source has.")
     published: int = Field(default=0, ge=0, description="Documents that were new or changed.")
@@ -88,6 +90,9 @@ class KnowledgeBaseStatus(StatusModel):
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec that was acted on.")
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="Conditions by type.")
     active_generation: int | None = Field(default=None, ge=1, description="Index generation that answers queries.")
+    index_identity: str | None = Field(
+        default=None, max_length=64, description="Digest of the settings that the answering index was built for."
+    )
     documents: DocumentCounts | None = Field(default=None, description="Documents by state.")
     partitions: tuple[PartitionState, ...] = Field(
         default=(), max_length=64, description="The first partitions that have been made, by tenant."
@@ -109,7 +114,10 @@ class IngestionSourceStatus(StatusModel):
 
     observed_generation: int = Field(default=0, ge=0, description="Generation of the spec that was acted on.")
     conditions: tuple[Condition, ...] = Field(default=(), max_length=16, description="Conditions by type.")
-    last_run: LastRun | None = Field(default=None, description="The newest run.")
+    last_run: LastRun | None = Field(default=None, description="The newest run that was no replay.")
+    last_replay: LastRun | None = Field(
+        default=None, description="The newest replay: `listed` counts dead letters, `published` those said again."
+    )
     last_handled_sync_request: str | None = Field(
         default=None, max_length=256, description="Value of the `sync-requested-at` annotation that was answered."
     )

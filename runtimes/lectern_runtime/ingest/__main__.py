@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lectern_contract import names, reports
 from lectern_contract.errors import LecternError
-from lectern_contract.reports import RunReport
+from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime import programs
 from lectern_runtime.adapters import compose
@@ -33,11 +33,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do one run; the exit status of the process."""
     parser = argparse.ArgumentParser(prog="lectern_runtime.ingest", description="Do one run of a connector.")
     parser.add_argument("--settings", type=Path, default=Path(names.SETTINGS_FILE))
+    modes = {mode.lower(): mode for mode in RunMode}
+    parser.add_argument("--mode", choices=modes, default=RunMode.SYNC.lower(), help="what the run does")
     parser.add_argument("--data-dir", type=Path, default=None, help="where the embedded log and blobs lie")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        report = asyncio.run(_run(programs.load_settings(options.settings, ConnectorSettings), options.data_dir))
+        loaded = programs.load_settings(options.settings, ConnectorSettings)
+        report = asyncio.run(_run(loaded, options.data_dir, modes[options.mode]))
     except LecternError as error:
         logger.error("%s", error)
         return EXIT_CONFIGURATION
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_status(report)
 
 
-async def _run(loaded: ConnectorSettings, data_dir: Path | None) -> RunReport:
+async def _run(loaded: ConnectorSettings, data_dir: Path | None, mode: RunMode) -> RunReport:
     async with contextlib.AsyncExitStack() as stack:
         data = None
         if data_dir is not None:
@@ -54,7 +57,7 @@ async def _run(loaded: ConnectorSettings, data_dir: Path | None) -> RunReport:
         stack.push_async_callback(log.close)
         blobs = await compose.open_blobs(loaded.blobs, data)
         stack.push_async_callback(blobs.close)
-        return await run(loaded, log=log, blobs=blobs)
+        return await run(loaded, log=log, blobs=blobs, mode=mode)
 
 
 def _tell(report: RunReport) -> None:

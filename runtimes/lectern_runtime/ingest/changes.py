@@ -27,7 +27,7 @@ class Candidate:
     """A listed document with all that decides about it. `media_type` is None until its bytes were seen.
 
     `known` is what the last run handed over, `said` whether that still stands word for word but for the
-    partition and the bytes (no other topic, no other metadata).
+    partition and the bytes (no other topic, no other metadata). `anew` asks for its bytes whatever is known.
     """
 
     listed: Listed
@@ -35,6 +35,7 @@ class Candidate:
     media_type: str | None
     known: Entry | None
     said: bool
+    anew: bool = False
 
     @property
     def left(self) -> Partition | None:
@@ -45,7 +46,7 @@ class Candidate:
 def step(candidate: Candidate) -> Step:
     """What the document needs, as far as the listing tells."""
     known, listed = candidate.known, candidate.listed
-    if known is None or not listed.etag or known.etag != listed.etag:
+    if candidate.anew or known is None or not listed.etag or known.etag != listed.etag:
         return Step.READ
     return Step.NOTHING if same_message(candidate, known.sha256, known.media_type) else Step.PUBLISH
 
@@ -57,6 +58,7 @@ def same_message(candidate: Candidate, sha256: str, media_type: str) -> bool:
     return (
         known is not None
         and candidate.said
+        and not candidate.anew
         and candidate.left is None
         and known.sha256 == sha256
         and known.media_type == wanted

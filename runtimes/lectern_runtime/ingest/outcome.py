@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from lectern_contract.errors import ConfigurationError, DataDirectoryError, LecternError
-from lectern_contract.reports import MAX_FAILURES, MAX_MESSAGE, DocumentFailure, RunReport
+from lectern_contract.reports import MAX_FAILURES, MAX_MESSAGE, DocumentFailure, RunMode, RunReport
 from lectern_runtime.ingest.connector import SourceEmpty, SourceUnavailable
 from lectern_runtime.moments import rfc3339
 
@@ -19,8 +19,9 @@ _CONFIGURATION_REASONS = frozenset({"ConfigurationInvalid", "DataDirectoryUnusab
 
 @dataclass(slots=True)
 class Tally:
-    """Documents of one run so far, each counted once as published, unchanged or failed."""
+    """Documents of one run so far, each counted once as published, unchanged or failed; dead letters of a replay."""
 
+    mode: RunMode = RunMode.SYNC
     listed: int = 0
     published: int = 0
     moved: int = 0
@@ -46,6 +47,14 @@ class Tally:
             source, began, ended, result="Succeeded", reason="", message=self._sentence(), unused_rules=unused_rules
         )
 
+    def replayed(self, source: str, *, began: float, ended: float, unreadable: int, left: bool) -> RunReport:
+        """The report of a replay; `left` says that it stopped at its bound."""
+        said = f"{self.published} of {self.listed} dead letters handed over again"
+        said += f", {self.unchanged} are about what is no more" if self.unchanged else ""
+        said += f"; {unreadable} cannot be read, by whichever source" if unreadable else ""
+        said += "; more are waiting: ask for another replay" if left else ""
+        return self._report(source, began, ended, result="Succeeded", reason="", message=said)
+
     def stopped(self, source: str, error: LecternError, *, began: float, ended: float) -> RunReport:
         """The report of a run that ended early; the next one does its work again."""
         return self._report(
@@ -56,6 +65,7 @@ class Tally:
         return RunReport.model_validate(
             {
                 "source": source,
+                "mode": self.mode,
                 "started_at": rfc3339(began),
                 "finished_at": rfc3339(ended),
                 "listed": self.listed,

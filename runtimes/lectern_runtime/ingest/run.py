@@ -1,5 +1,6 @@
 """One run of a connector: turns what a source holds now into messages about what changed since the last run.
 
+A full run says everything again; a replay (`replay.py`) looks at dead letters and not at the source.
 Started by `__main__` as a Job and by `lectern up` in its own process. Bytes go to the blob store, references
 to the documents topic, and the manifest is replaced last, so that a run which dies is repeated by the next.
 """
@@ -12,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from lectern_contract.errors import LecternError
-from lectern_contract.reports import RunReport
+from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime import topics
 from lectern_runtime.ingest import changes, connectors, manifest, media_types
@@ -24,6 +25,7 @@ from lectern_runtime.ingest.manifest import Entry, Manifest
 from lectern_runtime.ingest.outcome import Tally
 from lectern_runtime.ingest.partitions import PartitionRules
 from lectern_runtime.ingest.publish import BATCH, Publisher
+from lectern_runtime.ingest.replay import replay
 from lectern_runtime.ports import BlobStore, Log
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
 
@@ -42,35 +44,35 @@ async def run(
     *,
     log: Log,
     blobs: BlobStore,
+    mode: RunMode = RunMode.SYNC,
     clock: Callable[[], float] = time.time,
     on_progress: Progress | None = None,
     metrics: ConnectorMetrics | None = None,
     source: Connector | None = None,
     failpoint: Failpoint = no_failpoint,
 ) -> RunReport:
-    """Hand over what changed and report. A run that could not see the whole source reports `Failed`.
+    """Hand over what `mode` says and report. A run that could not see the whole source reports `Failed`.
 
     `clock` gives seconds since 1970 UTC. None of Lectern's own errors is raised: they are in the report.
     """
-    began, tally = clock(), Tally()
+    began, tally = clock(), Tally(mode)
     name = f"{settings.namespace}/{settings.name}"
     try:
         await topics.ensure(log, settings.log, namespace=settings.namespace, knowledge_base=settings.knowledge_base)
         publisher = Publisher(settings, log, clock=clock, run=uuid.uuid4().hex)
-        this = _Run(
-            settings,
-            tally,
-            on_progress or _unheard,
-            examiner=Examiner(
-                settings, source or connectors.open_connector(settings, clock), blobs, publisher, metrics, failpoint
-            ),
-            old=await manifest.read(blobs, settings),
-            topic_id=await log.topic_id(publisher.topic),
-        )
-        await this.hand_over()
-        await this.remove_gone()
-        await this.remember()
-        report = tally.succeeded(name, began=began, ended=clock(), unused_rules=this.rules.unused())
+        old = await manifest.read(blobs, settings)
+        if mode is RunMode.REPLAY:
+            found = await replay(settings, log=log, publisher=publisher, known=old, tally=tally)
+            report = tally.replayed(name, began=began, ended=clock(), unreadable=found.unreadable, left=found.left)
+        else:
+            opened = source or connectors.open_connector(settings, clock)
+            examiner = Examiner(settings, opened, blobs, publisher, metrics, failpoint)
+            topic_id = await log.topic_id(publisher.topic)
+            this = _Run(settings, tally, on_progress or _unheard, examiner=examiner, old=old, topic_id=topic_id)
+            await this.hand_over()
+            await this.remove_gone()
+            await this.remember()
+            report = tally.succeeded(name, began=began, ended=clock(), unused_rules=this.rules.unused())
     except LecternError as error:
         report = tally.stopped(name, error, began=began, ended=clock())
     _count(metrics, settings.name, report)
@@ -138,6 +140,7 @@ class _Run:
             media_type=media_types.by_name(listed.path),
             known=known,
             said=self._said,
+            anew=self._tally.mode is RunMode.FULL,
         )
         if known is None or changes.step(candidate) is not Step.NOTHING:
             return candidate

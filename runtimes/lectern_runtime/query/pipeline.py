@@ -10,10 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 
-from lectern_contract import names
 from lectern_contract.cachekey import AnswerKeyParts, answer_key
 from lectern_contract.ids import DocumentId
-from lectern_contract.names import Topic
 from lectern_contract.scope import FilterValue, Principal, Scope
 from lectern_contract.settings import QuerySettings
 from lectern_runtime.ports import AnswerPiece, GenerationRequest
@@ -208,5 +206,5 @@ def _exact_cache(settings: QuerySettings, services: Services) -> ExactCache | No
     """The exact layer, where one is asked for and somebody tells which documents change."""
     if settings.exact_cache_ttl_seconds is None or services.cache is None or services.log is None:
         return None
-    topics = [names.topic(settings.namespace, kb.name, Topic.EVENTS) for kb in settings.knowledge_bases]
+    topics = [kb.events_topic for kb in settings.knowledge_bases]
     return ExactCache(services.cache, services.log, topics, ttl_seconds=settings.exact_cache_ttl_seconds)

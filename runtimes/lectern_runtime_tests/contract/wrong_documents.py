@@ -97,6 +97,7 @@ def _two(kind: str, name: str, first: tuple[str, Any], second: tuple[str, Any], 
 
 _S3 = {"endpoint": "http://s3:9000", "bucket": "documents"}
 _RULE = {"pathPrefix": "public/", "tenant": "acme", "accessLevel": "public"}
+_MANAGED = "spec.embedding.server.managed"
 _PROMPT = "spec.generation.promptConfigMapRef"
 _BROKERS = "spec.messaging.bootstrapServers"
 
@@ -279,6 +280,11 @@ RAG_ENDPOINTS = (
 
 NAMES = (
     _row(KB, "name with a dot", "metadata.name", "hand.book"),
+    _row(KB, "server of no engine", f"{_MANAGED}.engine", "TEI"),
+    _row(KB, "device that is too old", f"{_MANAGED}.accelerator.computeCapability", "7.0"),
+    _row(KB, "device of no generation", f"{_MANAGED}.accelerator.computeCapability", "8"),
+    _row(KB, "cache that cannot be filled", f"{_MANAGED}.modelCache.offline", True),
+    _row(KB, "start of no time", f"{_MANAGED}.startupSeconds", 59),
     _row(SOURCE, "name beyond 40 characters", "metadata.name", "a" * 41),
     _row(RAG, "name that begins with a digit", "metadata.name", "1st"),
     _row(RAG, "name in capitals", "metadata.name", "Handbook"),

@@ -249,6 +249,7 @@ def knowledge_base(name: str = "guides", **changes: Any) -> contract.SearchedKno
     given: dict[str, Any] = {
         "name": name,
         "alias": names.alias(NAMESPACE, name),
+        "events_topic": names.topic(NAMESPACE, name, Topic.EVENTS),
         "access_levels": ("public", "secret"),
         "filterable_fields": ("product", "year"),
         "embedder": contract.EmbedderSettings(
