@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 import yaml
 
+from lectern_contract import labels
+from lectern_contract.reports import RunMode
 from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint, parse_as
-from lectern_operator.desired import connector, rag_endpoint
+from lectern_operator.desired import connector, rag_endpoint, receiver
 from lectern_operator.desired import knowledge_base as desired
+from lectern_operator.desired.connector import AskedRun
 from lectern_operator_tests import worlds
 
 Manifests = list[dict[str, Any]]
@@ -42,7 +45,10 @@ def made_of_source(name: str) -> Manifests:
     document = DOCUMENTS["IngestionSource", name]
     source = parse_as(IngestionSource, {**document, "metadata": {"name": name, "uid": f"uid-of-{name}", **TEST}})
     kb = knowledge_base(source.spec.knowledge_base_ref)
-    return connector.manifests(source, kb, run="5f3a9c01d2", request="2026-11-21", images=worlds.IMAGES)
+    if source.spec.push is not None:
+        return receiver.manifests(source, kb, images=worlds.IMAGES)
+    run = AskedRun("5f3a9c01d2", RunMode.FULL, {labels.FULL_RESYNC_REQUEST: "2026-11-21"})
+    return connector.manifests(source, kb, run=run, held=True, images=worlds.IMAGES)
 
 
 def made_of_endpoint(name: str, replicas: int | None = 2, **paths: Any) -> Manifests:
@@ -75,6 +81,7 @@ CASES: dict[str, Callable[[], Manifests]] = {
     ),
     "knowledge-base-external": lambda: made_of_knowledge_base("support", None, scaled=True),
     "ingestion-source-minimal": lambda: made_of_source("handbook-files"),
+    "ingestion-source-pushed": lambda: made_of_source("callers"),
     "ingestion-source-scheduled": lambda: made_of_source("files"),
     "rag-endpoint-minimal": lambda: made_of_endpoint("handbook"),
     "rag-endpoint-external": lambda: made_of_endpoint("helpdesk", 3),

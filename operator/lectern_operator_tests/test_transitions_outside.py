@@ -63,6 +63,16 @@ async def test_ready_means_topics_a_collection_and_an_alias() -> None:
     assert status["endpoints"] == [{"name": "embedder", "url": "http://docs-embedder.team.svc:8080"}]
 
 
+async def test_documents_are_counted_as_the_catalogue_has_them() -> None:
+    kb = await ready()
+    store(kb).write(COLLECTION, "acme", "public", 12, by="TenantAndAccessLevel")
+    await kb.settle()
+    assert kb.status(KIND, "docs")["documents"] == {"indexed": 12, "failed": 0}
+    store(kb).silent = True
+    await kb.settle()
+    assert kb.status(KIND, "docs")["documents"] == {"indexed": 12, "failed": 0}
+
+
 async def test_no_collection_is_made_for_another_length_than_the_spec_says() -> None:
     kb = operator()
     kb.outside.embedders.answers[FIXED["spec"]["embedding"]["model"]] = Known(EmbedderFacts(768, 512, 32))

@@ -42,11 +42,13 @@ async def test_a_new_endpoint_gets_a_service_and_its_url() -> None:
         "Stalled": ("False", "Stable"),
         "SpecHonored": ("True", "AsSpecified"),
         "KnowledgeBaseFound": ("True", "KnowledgeBaseExists"),
+        "ReferencesFound": ("True", "ReferencesExist"),
         "GenerationReady": ("True", "NotNeeded"),
         "RerankerReady": ("True", "NotNeeded"),
         "QueryReady": ("True", "DeploymentAvailable"),
         "ScalerReady": ("True", "NotNeeded"),
         "RouteReady": ("True", "NotNeeded"),
+        "ConfigApplied": ("True", "SettingsLoaded"),
     }
     found = [name for name in of_endpoint(endpoint.cluster) if not name.startswith("ConfigMap")]
     assert found == [

@@ -136,6 +136,7 @@ async def test_a_source_that_is_fetched_instead_has_runs_and_no_receiver() -> No
     source = operator()
     await source.settle()
     source.cluster.edit(KIND, "guides", {"spec": {"push": None, "persistentVolume": {"claimName": "guides"}}})
+    await source.look()  # its end wakes the operator once more, for the settings that it mounted
     await source.settle()
     assert RECEIVER not in source.cluster.objects
     assert ("Service", "team", "guides-receiver") not in source.cluster.objects

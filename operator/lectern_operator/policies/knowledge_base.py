@@ -137,7 +137,9 @@ def report(
         conditions=tuple(summary.carried(kb.status.conditions, summary.verdicts(situation), generation=seen, now=now)),
         active_generation=planned.generation if exists else kb.status.active_generation,
         index_identity=generation.identity(kb, store) or kb.status.index_identity,
-        documents=kb.status.documents,
+        documents=observed.external.documents.value
+        if isinstance(observed.external.documents, Known)
+        else kb.status.documents,
         partitions=told,
         partition_count=count,
         endpoints=_endpoints(kb),

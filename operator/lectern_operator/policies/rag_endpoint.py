@@ -86,6 +86,7 @@ def report(
     refusals: tuple[str, ...],
     now: str,
     further: tuple[Verdict, ...] = (),
+    paused: tuple[str, ...] = (),
 ) -> RagEndpointStatus:
     """Return the whole status after the pass; `now` is RFC 3339 in UTC.
 
@@ -98,6 +99,8 @@ def report(
         blocked=planned.blocked,
         refusals=refusals,
         unread=pending.unread(endpoint),
+        paused=paused,
+        awaited=frozenset({Reason.ACCESS_DENIED}),
     )
     served = ("Service", query) in observed.children
     return RagEndpointStatus(

@@ -15,6 +15,7 @@ from lectern_contract import labels, names, pending, topics
 from lectern_contract.names import Role
 from lectern_contract.references import references
 from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources.status import DocumentCounts
 from lectern_operator.clients.embedder import EmbedderServer
 from lectern_operator.clients.kafka import BrokerServer
 from lectern_operator.clients.qdrant import StoreServer
@@ -25,7 +26,7 @@ from lectern_operator.facts.external import NOT_ASKED, External
 from lectern_operator.facts.outside import EmbedderFacts
 from lectern_operator.facts.vector_store import Step as StoreStep
 from lectern_operator.facts.vector_store import StoreState
-from lectern_operator.policies import collection, config_applied
+from lectern_operator.policies import collection, config_applied, generation
 from lectern_operator.policies.config_applied import Asked
 from lectern_operator.policies.topics import by_broker
 from lectern_operator.reconcilers import children, guarded
@@ -89,7 +90,7 @@ async def perform(
     if of_store and isinstance(known.store, Known):
         failed = await _first_failure(outside.stores, known.store.value, of_store)
         seen = replace(seen, store=await _store(kb, known.store, outside), store_failures=failed)
-    return seen
+    return replace(seen, documents=await _documents(kb, seen.store, known.store, outside))
 
 
 async def _first_failure(system: Performs[Server, Step], server: Server, steps: Sequence[Step]) -> tuple[Unknown, ...]:
@@ -158,6 +159,17 @@ async def _store(kb: KnowledgeBase, server: Fact[StoreServer], outside: Outside)
     if isinstance(server, Unknown):
         return server
     return await outside.stores.look(server.value, collection.subject(kb))
+
+
+async def _documents(
+    kb: KnowledgeBase, store: Fact[StoreState], server: Fact[StoreServer], outside: Outside
+) -> Fact[DocumentCounts]:
+    """Count the documents of the generation that answers."""
+    if isinstance(store, Unknown) or isinstance(server, Unknown):
+        return NOT_ASKED
+    name = names.collection(kb.namespace, kb.name, generation.answering(kb, store))
+    found = store.value.collections.get(name)
+    return NOT_ASKED if found is None else await outside.stores.documents(server.value, found)
 
 
 async def _broker_server(kb: KnowledgeBase, outside: Outside) -> Fact[BrokerServer]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from lectern_contract.resources.status import DocumentCounts
 from lectern_operator.clients.embedder import EmbedderServer
 from lectern_operator.clients.kafka import BrokerServer
 from lectern_operator.clients.qdrant import StoreServer
@@ -17,8 +18,8 @@ from lectern_operator.facts import Fact
 from lectern_operator.facts.broker import BrokerState
 from lectern_operator.facts.broker import Step as BrokerStep
 from lectern_operator.facts.outside import Content, EmbedderFacts, Loaded
+from lectern_operator.facts.vector_store import ObservedCollection, StoreState, Subject
 from lectern_operator.facts.vector_store import Step as StoreStep
-from lectern_operator.facts.vector_store import StoreState, Subject
 
 SOONEST_SECONDS = 8.0
 LOOKS_PER_SECOND = 5.0
@@ -67,6 +68,10 @@ class Stores(Protocol):
 
     async def look(self, server: StoreServer, subject: Subject) -> Fact[StoreState]:
         """Return what the server has of `subject`."""
+        ...
+
+    async def documents(self, server: StoreServer, found: ObservedCollection) -> Fact[DocumentCounts]:
+        """Count the documents of a collection by state."""
         ...
 
     async def perform(self, server: StoreServer, step: StoreStep) -> Fact[None]:

@@ -6,18 +6,24 @@ import base64
 import secrets
 from dataclasses import replace
 
-from lectern_contract import names
+from lectern_contract import names, pending, settings, wiring
+from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
+from lectern_contract.references import references
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
+from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_operator.clients.errors import NotFound, Refused
 from lectern_operator.desired import cache_salt
 from lectern_operator.desired import rag_endpoint as desired
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.facts.outside import Denied
-from lectern_operator.policies import changes
+from lectern_operator.policies import changes, config_applied
 from lectern_operator.policies import rag_endpoint as policy
-from lectern_operator.reconcilers import children
-from lectern_operator.reconcilers.world import Outcome, World
+from lectern_operator.policies import references as references_policy
+from lectern_operator.reconcilers import children, external
+from lectern_operator.reconcilers import references as reading
+from lectern_operator.reconcilers.outside import RETRY_SECONDS
+from lectern_operator.reconcilers.world import Outcome, World, soonest
 
 KINDS = (
     "ConfigMap",
@@ -38,8 +44,41 @@ async def reconcile(endpoint: RagEndpoint, world: World) -> Outcome:
     planned = policy.plan(endpoint, observed)
     applied = await _apply(endpoint, observed, planned, world)
     after = replace(observed, children=applied.children, written=applied.written)
-    status = policy.report(endpoint, after, planned, refusals=applied.refusals, now=world.timestamp())
-    return Outcome(status, refused=bool(applied.refusals), again_after=policy.again_after(endpoint, observed))
+    further = await _further(endpoint, after, planned, world)
+    status = policy.report(
+        endpoint,
+        after,
+        planned,
+        refusals=applied.refusals,
+        now=world.timestamp(),
+        further=further,
+        paused=tuple(sorted(f"{kind} {name}" for kind, name in applied.paused)),
+    )
+    again = soonest(policy.again_after(endpoint, observed), RETRY_SECONDS if any(map(_awaits, further)) else None)
+    return Outcome(status, refused=bool(applied.refusals), again_after=again)
+
+
+async def _further(
+    endpoint: RagEndpoint, observed: policy.Observed, planned: policy.Plan, world: World
+) -> tuple[Verdict, ...]:
+    """Judge what the endpoint names, and what its pods have loaded."""
+    named = tuple(
+        each
+        for each in references(endpoint, planned.knowledge_bases)
+        if not pending.covers(endpoint.kind_name, each.field)
+    )
+    contents = await reading.read(named, world.outside.contents)
+    found = references_policy.verdict(named, contents)
+    if planned.blocked is not None:
+        held = "the pods are left as they are while a knowledge base cannot be used"
+        return found, Verdict(ConditionType.CONFIG_APPLIED, "Unknown", Reason.WAITING, held)
+    wanted = settings.config_hash(wiring.query_settings(endpoint, planned.knowledge_bases))
+    asked = await external.asked(observed.pods, world.outside, Role.QUERY)
+    return found, config_applied.verdict({Role.QUERY.value: wanted}, asked, observed.pods)
+
+
+def _awaits(verdict: Verdict) -> bool:
+    return verdict.status != "True"
 
 
 async def _observe(endpoint: RagEndpoint, world: World) -> policy.Observed:

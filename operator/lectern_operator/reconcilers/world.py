@@ -87,6 +87,11 @@ class World:
         return self.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def soonest(*seconds: float | None) -> float | None:
+    """Return the shortest of these times; None where all of them are never."""
+    return min((each for each in seconds if each is not None), default=None)
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a pass found out: the status to write, whether something was refused, and when to look again anyway."""

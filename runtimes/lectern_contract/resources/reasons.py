@@ -193,10 +193,12 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.STALLED,
         ConditionType.SPEC_HONORED,
         ConditionType.KNOWLEDGE_BASE_FOUND,
+        ConditionType.REFERENCES_FOUND,
         ConditionType.GENERATION_READY,
         ConditionType.RERANKER_READY,
         ConditionType.QUERY_READY,
         ConditionType.SCALER_READY,
         ConditionType.ROUTE_READY,
+        ConditionType.CONFIG_APPLIED,
     ),
 }
