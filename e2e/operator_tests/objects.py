@@ -10,6 +10,7 @@ from e2e.testbed.control_plane import ControlPlane
 
 PATHS = {
     "ConfigMap": "/api/v1/namespaces/{0}/configmaps",
+    "CronJob": "/apis/batch/v1/namespaces/{0}/cronjobs",
     "Deployment": "/apis/apps/v1/namespaces/{0}/deployments",
     "IngestionSource": "/apis/lectern.dev/v1alpha1/namespaces/{0}/ingestionsources",
     "Job": "/apis/batch/v1/namespaces/{0}/jobs",
@@ -32,12 +33,9 @@ class Outside:
         found = copy.deepcopy(document)
         spec = found["spec"]
         if "vectorStore" in spec:
-            reference = {key: value for key, value in spec["vectorStore"].items() if not key.endswith("SecretRef")}
-            spec["vectorStore"] = {**reference, "url": self.store_url, "replicationFactor": 1}
-            spec["vectorStore"].pop("writeConsistencyFactor", None)
+            spec["vectorStore"] |= {"url": self.store_url}
         if "messaging" in spec:
-            kept = {key: value for key, value in spec["messaging"].items() if key == "partitions"}
-            spec["messaging"] = {**kept, "bootstrapServers": self.bootstrap}
+            spec["messaging"] |= {"bootstrapServers": self.bootstrap}
         return found
 
 

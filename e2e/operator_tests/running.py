@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from e2e.operator_tests import account
 from e2e.testbed.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[2]
@@ -66,14 +67,17 @@ def running_operator(
     resync_seconds: int = 600,
     arguments: Sequence[str] = (),
     ends_with: int | None = 0,
+    kubeconfig: Path | None = None,
 ) -> Iterator[RunningOperator]:
     """Run `python -m lectern_operator.main` until the end of the block; it must then end with status `ends_with`.
 
-    None where the test itself ends the process.
+    None where the test itself ends the process. Without `kubeconfig` it runs as an account with the rights of the
+    table and no others.
     """
     port = _free_port()
     log = directory / f"operator-{port}.log"
-    command = [sys.executable, "-m", "lectern_operator.main", "--kubeconfig", str(plane.kubeconfig)]
+    command = [sys.executable, "-m", "lectern_operator.main"]
+    command += ["--kubeconfig", str(kubeconfig or account.kubeconfig(plane))]
     command += ["--port", str(port), "--resync-seconds", str(resync_seconds)]
     command += ["--namespace", namespace] if namespace else []
     command += arguments

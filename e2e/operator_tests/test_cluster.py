@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -12,8 +13,15 @@ from e2e.testbed.control_plane import ControlPlane
 from lectern_contract.errors import DependencyError
 from lectern_operator.clients import kube
 from lectern_operator.clients.errors import Refused
+from lectern_operator.handlers import startup
+from lectern_operator.handlers.cache import ChildCache
+from lectern_operator.handlers.cached_cluster import CachedCluster
+from lectern_operator.handlers.inventory import Inventory
+from lectern_operator.handlers.queue import WorkQueue
+from lectern_operator.handlers.served import Served
+from lectern_operator.handlers.watching import View
 from lectern_operator_tests import worlds
-from lectern_operator_tests.cluster_contract import ClusterContract, Other
+from lectern_operator_tests.cluster_contract import ClusterContract, Other, config_map
 
 
 @pytest.fixture
@@ -38,6 +46,46 @@ def other(objects: Objects) -> Other:
 
 class TestKube(ClusterContract):
     pass
+
+
+class TestCachedCluster(ClusterContract):
+    @pytest.fixture
+    async def cluster(self, cluster: kube.Kube, owner: dict[str, Any], namespace: str) -> CachedCluster:
+        view, served = View(Inventory(), ChildCache(), WorkQueue()), Served()
+        await startup.first_look(cluster, view, served, [namespace])
+        assert view.inventory.uids() == (owner["metadata"]["uid"],)
+        return CachedCluster(cluster, view, served)
+
+
+async def test_lists_and_watches_tell_of_what_may_be_ours(
+    cluster: kube.Kube, owner: dict[str, Any], namespace: str
+) -> None:
+    made = await cluster.apply(config_map(owner, "first", a="1"))
+    pages = [page async for page in cluster.pages("ConfigMap", namespace)]
+    heads = [page async for page in cluster.pages("ConfigMap", namespace, heads=True)]
+    assert [each["metadata"]["name"] for page in pages for each in page.items] == ["first"], "kube-root-ca.crt is not"
+    (head,) = [each for page in heads for each in page.items]
+    assert head["metadata"]["resourceVersion"] == made["metadata"]["resourceVersion"]
+    assert "data" not in head
+
+    async def told() -> tuple[str, dict[str, Any]]:
+        async for event_type, body in cluster.watch("ConfigMap", namespace, pages[-1].version):
+            if event_type != "BOOKMARK":
+                return event_type, body
+        raise AssertionError("the watch ended")
+
+    telling = asyncio.create_task(told())
+    after = await cluster.apply(config_map(owner, "second", a="2"))
+    async with asyncio.timeout(5):
+        event_type, body = await telling
+    assert (event_type, body["kind"], body["metadata"]["uid"]) == ("ADDED", "ConfigMap", after["metadata"]["uid"])
+
+
+async def test_a_list_of_nothing_has_a_version(cluster: kube.Kube, namespace: str) -> None:
+    for heads in (False, True):
+        (page,) = [page async for page in cluster.pages("Job", namespace, heads=heads)]
+        assert page.items == ()
+        assert int(page.version) > 0
 
 
 async def test_lists_are_read_page_by_page(

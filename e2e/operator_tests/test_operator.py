@@ -262,7 +262,7 @@ def test_a_missing_secret_is_named_and_its_arrival_mends_it(objects: Objects) ->
     objects.create(worlds.changed(FIXED, vectorStore__apiKeySecretRef=key))
 
     def waiting() -> bool:
-        return conditions(objects.get("KnowledgeBase", "docs")).get("Ready") == ("False", "DeploymentProgressing")
+        return conditions(objects.get("KnowledgeBase", "docs")).get("Ready") == ("False", "SecretMissing")
 
     eventually(waiting, SECONDS, lambda: objects.get("KnowledgeBase", "docs").get("status"))
     secret = {"metadata": {"name": "qdrant"}, "stringData": {"api-key": "x"}}

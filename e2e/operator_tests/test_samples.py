@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from e2e.operator_tests.conftest import Keda
 from e2e.operator_tests.objects import Objects
@@ -41,9 +42,17 @@ def test_the_samples_become_ready_and_a_restart_writes_nothing(
 
 def _apply_and_wait(objects: Objects) -> None:
     kubectl, namespace = objects.plane.kubectl, objects.namespace
-    kubectl("apply", "-n", namespace, "-f", str(SAMPLES))
+    _apply(objects)
     for kind in ("kb", "isrc", "rag"):
         kubectl("wait", "-n", namespace, "--for=condition=Ready", kind, "--all", f"--timeout={SECONDS:.0f}s")
+
+
+def _apply(objects: Objects) -> None:
+    """Apply the samples as they are, but for the addresses of their store and their broker."""
+    assert objects.outside is not None
+    documents = [each for file in sorted(SAMPLES.glob("*.yaml")) for each in yaml.safe_load_all(file.read_text())]
+    given = [objects.outside.given_to(each) if each["kind"] == "KnowledgeBase" else each for each in documents]
+    objects.plane.kubectl("apply", "-n", objects.namespace, "-f", "-", stdin=yaml.safe_dump_all(given))
 
 
 @pytest.mark.usefixtures("claims", "fake_node")
@@ -58,7 +67,7 @@ def test_keda_that_is_missing_is_named_and_its_arrival_mends_it_without_a_restar
         return replicas
 
     with running_operator(objects.plane, work, namespace=objects.namespace) as operator:
-        objects.plane.kubectl("apply", "-n", objects.namespace, "-f", str(SAMPLES))
+        _apply(objects)
         eventually(lambda: kb().get("Ready") == ("False", "KedaNotInstalled"), SECONDS, kb)
         eventually(lambda: kb()["WorkersReady"][0] == "True", SECONDS, kb)
         assert workers() == 1

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import ssl
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp import web
 from qdrant_client import AsyncQdrantClient, models
 
+from e2e.testbed import certificates
 from e2e.testbed.qdrant_double import QdrantDouble, qdrant_double
 from lectern_contract import collection as contract
 from lectern_contract.collection import FALLBACK_SHARD_KEY, Index, ShardKey, shard_key
@@ -25,7 +29,7 @@ from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.status import DocumentCounts
 from lectern_operator.clients.qdrant import LOOK_SECONDS, StoreServer, open_stores
 from lectern_operator.facts import Known
-from lectern_operator.facts.vector_store import DeleteCopies, Rejected, Unreachable
+from lectern_operator.facts.vector_store import DeleteCopies, Rejected, StoreState, Unreachable
 from lectern_operator.policies import collection as policy
 from lectern_operator_tests import worlds
 from lectern_operator_tests.store_contract import (
@@ -311,3 +315,49 @@ async def test_a_server_that_keeps_silent_costs_a_bounded_time(breakable: Qdrant
         breakable.resume()
         assert {type(each) for each in found} == {Unreachable}
         assert seconds < LOOK_SECONDS + 2
+
+
+# ------------------------------------------------------------------------------------------------------- TLS
+
+
+@asynccontextmanager
+async def behind_tls(directory: Path) -> AsyncIterator[tuple[int, str]]:
+    """Answer as an empty Qdrant does, over TLS; yields the port and the certificate authority."""
+    files = certificates.ensure(directory)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(files.server_certificate, files.server_key)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": {request.path.strip("/"): []}, "status": "ok", "time": 0.0})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+        yield runner.addresses[0][1], files.ca.read_text()
+    finally:
+        await runner.cleanup()
+
+
+async def test_a_server_with_a_certificate_of_the_named_authority_is_trusted(tmp_path: Path) -> None:
+    async with behind_tls(tmp_path) as (port, ca), open_stores() as stores:
+        server = StoreServer(f"https://127.0.0.1:{port}", API_KEY, ca)
+        assert await stores.look(server, policy.subject(worlds.knowledge_base())) == Known(StoreState())
+
+
+async def test_a_server_with_another_certificate_is_not_sent_the_key(tmp_path: Path) -> None:
+    async with behind_tls(tmp_path) as (port, _), open_stores() as stores:
+        url = f"https://127.0.0.1:{port}"
+        found = await stores.look(StoreServer(url, API_KEY), policy.subject(worlds.knowledge_base()))
+        assert isinstance(found, Unreachable)
+        assert found.reason.startswith(f"{url} shows a certificate that is not trusted (")
+        assert found.reason.endswith("check spec.vectorStore.caSecretRef")
+
+
+async def test_a_server_without_tls_is_told_so(breakable: QdrantDouble) -> None:
+    async with open_stores() as stores:
+        url = breakable.url.replace("http:", "https:")
+        found = await stores.look(StoreServer(url), policy.subject(worlds.knowledge_base()))
+        assert found == Unreachable(f"{url} does not speak TLS (WRONG_VERSION_NUMBER): check spec.vectorStore.url")
