@@ -1,6 +1,6 @@
 """Many resources at once: all of them are told about, a restart writes nothing, and memory stays small.
 
-The sample of `make test`; the whole of A7 is `make bench-operator`. There are no pods: what is measured is the operator.
+A sample; the whole of A7 is `make bench-operator`. There are no pods: what is measured is the operator alone.
 """
 
 from __future__ import annotations

@@ -32,9 +32,9 @@ from lectern_operator.facts import Known
 from lectern_operator.facts.vector_store import DeleteCopies, Rejected, StoreState, Unreachable
 from lectern_operator.policies import collection as policy
 from lectern_operator_tests import worlds
-from lectern_operator_tests.store_contract import (
+from lectern_operator_tests.store_contract import StoreContract
+from lectern_operator_tests.store_stage import (
     DIMENSIONS,
-    StoreContract,
     Stores,
     altered,
     first,

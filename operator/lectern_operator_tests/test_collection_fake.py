@@ -10,7 +10,8 @@ from lectern_contract.collection import Index
 from lectern_contract.resources import KnowledgeBase
 from lectern_operator.clients.qdrant import StoreServer
 from lectern_operator_tests.fake_vector_store import FakeServer, FakeStores, Impossible
-from lectern_operator_tests.store_contract import StoreContract, Stores
+from lectern_operator_tests.store_contract import StoreContract
+from lectern_operator_tests.store_stage import Stores
 
 OPEN, CLOSED = "http://qdrant:6333", "http://qdrant:6334"
 

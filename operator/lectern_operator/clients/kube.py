@@ -13,6 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio import config as kube_config
@@ -52,6 +54,7 @@ async def load(kubeconfig: Path | None) -> Configuration:
         await kube_config.load_kube_config(  # type: ignore[no-untyped-call]  # the package is only partly annotated
             config_file=str(kubeconfig), client_configuration=configuration
         )
+        configuration.proxy = configuration.proxy or _proxy(configuration.host)
     else:
         kube_config.load_incluster_config(  # type: ignore[no-untyped-call]  # the same
             client_configuration=configuration
@@ -66,6 +69,7 @@ async def connect(
     """Open the client and close its connections at the end of the block."""
     configuration.retries = None
     configuration.client_go_retries = False
+    configuration.client_session_kwargs = {"trust_env": False}  # else aiohttp reads ~/.netrc before each request
     configuration.connection_pool_maxsize = 0  # each watch holds a connection; requests are bounded by their pace
     async with ApiClient(configuration) as api:
         yield Kube(api, counted, fence)
@@ -317,6 +321,12 @@ class Kube:
         if status in _OVERLOADED and (pause := answers.seconds(answer, asked)) is not None:
             self._pace.asked_to_wait(pause)
         raise answers.failure(f"{method} {path}", status, answer, asked)
+
+
+def _proxy(host: str) -> str | None:
+    """Return the proxy that the environment names for `host`."""
+    url = urlsplit(host)
+    return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
 def _labelled(kind: str) -> dict[str, str]:

@@ -110,13 +110,11 @@ class Stores:
         """Run `act` with a client of `server` and turn everything that can go wrong into an Unknown."""
         connection = await _module(_CONNECTION)
         try:
-            tls = _tls(server)
-        except ssl.SSLError as error:
-            return Unknown(f"spec.vectorStore.caSecretRef holds no PEM certificate ({error.reason})")
-        try:
-            used = self._used(server, lambda: connection.client(server, tls, seconds=STEP_SECONDS))
+            used = self._used(server, lambda: connection.client(server, _tls(server), seconds=STEP_SECONDS))
             async with asyncio.timeout(seconds), used as opened, opened.slots:
                 return await act(opened.client)
+        except ssl.SSLError as error:
+            return Unknown(f"spec.vectorStore.caSecretRef holds no PEM certificate ({error.reason})")
         except TimeoutError:
             return Unreachable(f"{server.url} keeps silent for {seconds:.0f} s")
         except connection.FAILURES as error:

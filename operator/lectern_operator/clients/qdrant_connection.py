@@ -43,6 +43,8 @@ def client(server: StoreServer, tls: ssl.SSLContext, *, seconds: float) -> Async
 def explained(url: str, error: Exception) -> Unknown:
     """Say what `error` means for a request to the server at `url`."""
     match error:
+        case UnexpectedResponse(status_code=404 | 405) if _sentence(error) is None:
+            return Unreachable(f"{url} is no Qdrant (HTTP {error.status_code}): check spec.vectorStore.url")
         case UnexpectedResponse():
             return answered(url, error.status_code or 0, words(error))
         case ResourceExhaustedResponse():
@@ -68,21 +70,26 @@ def answered(url: str, status: int, said: str) -> Unknown:
 
 def words(error: UnexpectedResponse) -> str:
     """Return Qdrant's sentence, or how the answer of somebody else begins."""
-    text = error.content.decode(errors="replace")
-    try:
-        status = json.loads(text)["status"]
-        text = str(status["error"]) if isinstance(status, dict) else text
-    except (ValueError, KeyError, TypeError):
-        pass  # no envelope of Qdrant's: a proxy, or the API key check, answers in plain text
+    text = _sentence(error) or error.content.decode(errors="replace")
     return " ".join(text.split())[:MAX_WORDS] or "no reason given"
 
 
+def _sentence(error: UnexpectedResponse) -> str | None:
+    """Return the sentence in Qdrant's envelope; None where there is none, as in what a proxy or the key check says."""
+    try:
+        status = json.loads(error.content)["status"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return str(status["error"]) if isinstance(status, dict) and "error" in status else None
+
+
 def _unanswered(url: str, error: BaseException) -> Unknown:
-    certificate = _caused(error)
-    if certificate is not None:
-        said = f"{url} shows a certificate that is not trusted ({certificate.verify_message})"
-        return Unreachable(f"{said}: check spec.vectorStore.caSecretRef")
-    match error:
+    match _tls_failure(error) or error:
+        case ssl.SSLCertVerificationError(verify_message=said):
+            told = f"{url} shows a certificate that is not trusted ({said})"
+            return Unreachable(f"{told}: check spec.vectorStore.caSecretRef")
+        case ssl.SSLError(reason=said):
+            return Unreachable(f"{url} does not speak TLS ({said}): check spec.vectorStore.url")
         case httpx.TimeoutException():
             return Unreachable(f"{url} keeps silent")
         case httpx.HTTPError():
@@ -91,9 +98,10 @@ def _unanswered(url: str, error: BaseException) -> Unknown:
             return Unreachable(f"{url} does not answer as Qdrant 1.19 or newer does ({type(error).__name__})")
 
 
-def _caused(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+def _tls_failure(error: BaseException | None) -> ssl.SSLError | None:
+    """Return what went wrong with TLS, from the errors that led to `error`."""
     while error is not None:
-        if isinstance(error, ssl.SSLCertVerificationError):
+        if isinstance(error, ssl.SSLError):
             return error
         error = error.__cause__ or error.__context__
     return None
