@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from e2e.testbed import certificates, pieces
-from e2e.testbed.commands import Layout, api_server, controller_manager, etcd, write_tokens
+from e2e.testbed.commands import Layout, api_server, controller_manager, etcd, write_audit_policy, write_tokens
 from e2e.testbed.errors import ApiRefused, StartFailed
 from e2e.testbed.kubeconfig import write_kubeconfig
 from e2e.testbed.plane import ControlPlane, User
@@ -46,6 +46,7 @@ def control_plane(directory: Path | None = None, *, users: Sequence[User] = ()) 
     for path in (layout.logs, layout.data):
         path.mkdir(parents=True, exist_ok=True)
     keys = certificates.ensure(layout.keys)
+    write_audit_policy(layout.audit_policy)
     tokens = write_tokens(layout.tokens, [ADMIN, CONTROLLER_MANAGER, *users])
     started = False
     try:
