@@ -86,11 +86,13 @@ def secret_paths(config_map: dict[str, Any]) -> Iterator[str]:
 
 
 def secret_mounts(pod: dict[str, Any]) -> Iterator[str]:
-    """Return the path of every secret file in a pod."""
+    """Return the path of every secret file in a pod, and the directory of a Secret that is mounted as a whole."""
     at = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
     for volume in pod["volumes"]:
         for source in volume.get("projected", {}).get("sources", ()):
-            for item in source["secret"]["items"]:
+            if "items" not in source["secret"]:
+                yield at[volume["name"]]
+            for item in source["secret"].get("items", ()):
                 yield f"{at[volume['name']]}/{item['path']}"
 
 

@@ -54,8 +54,10 @@ async def test_a_new_source_without_a_schedule_runs_once() -> None:
         "Stalled": ("False", "Stable"),
         "SpecHonored": ("True", "AsSpecified"),
         "KnowledgeBaseFound": ("True", "KnowledgeBaseExists"),
+        "ReferencesFound": ("True", "ReferencesExist"),
         "Synced": ("Unknown", "Running"),
         "ReceiverReady": ("True", "NotNeeded"),
+        "ConfigApplied": ("True", "NotNeeded"),
     }
     assert source.status(KIND, "guides")["lastRun"]["result"] == "Running"
     source.cluster.finish(job, message=REPORT)

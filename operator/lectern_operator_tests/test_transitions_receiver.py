@@ -7,6 +7,8 @@ from typing import Any
 from lectern_contract import labels, names, settings
 from lectern_contract.names import Role
 from lectern_contract.resources.reasons import CONDITIONS
+from lectern_operator.facts import Known
+from lectern_operator.facts.outside import Loaded
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import FakeCluster
 from lectern_operator_tests.passes import Operator, children
@@ -14,6 +16,12 @@ from lectern_operator_tests.passes import names as named
 
 KIND = "IngestionSource"
 PUSHED = worlds.changed(worlds.SOURCE, persistentVolume=None, push={"apiKeysSecretRef": {"name": "keys"}})
+KEYS = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "keys", "namespace": "team"},
+    "data": {"caller": "aGFzaA=="},
+}
 RECEIVER = ("Deployment", "team", "guides-receiver")
 
 
@@ -21,6 +29,7 @@ def operator(document: dict[str, Any] = PUSHED, **knowledge_base: Any) -> Operat
     cluster = FakeCluster()
     cluster.put(worlds.changed(worlds.KNOWLEDGE_BASE, **knowledge_base))
     cluster.put(document)
+    cluster.put(KEYS)
     return Operator(cluster)
 
 
@@ -66,8 +75,8 @@ async def test_the_receiver_has_its_settings_its_keys_and_no_token() -> None:
     (container,) = pod["containers"]
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     assert mounts[names.API_KEYS_DIRECTORY] == "api-keys"
-    keys = {"secretName": "keys", "defaultMode": 0o440}
-    assert [volume["secret"] for volume in pod["volumes"] if "secret" in volume] == [keys]
+    keys = {"defaultMode": 0o440, "sources": [{"secret": {"name": "keys"}}]}
+    assert [volume["projected"] for volume in pod["volumes"] if volume["name"] == "api-keys"] == [keys]
     assert pod["automountServiceAccountToken"] is False
     (file,) = [
         body["data"]["settings.json"]
@@ -108,6 +117,50 @@ async def test_a_receiver_that_cannot_start_says_why() -> None:
     await source.settle()
     assert source.judged(KIND, "guides")["Ready"] == ("False", "ComponentNotReady")
     assert "cannot be pulled" in source.condition(KIND, "guides", "ReceiverReady")["message"]
+
+
+async def test_a_missing_secret_is_named_and_its_arrival_mends_it() -> None:
+    source = operator()
+    source.cluster.remove("Secret", "keys")
+    await source.settle()
+    source.cluster.roll_out_all()
+    await source.settle()
+    assert source.judged(KIND, "guides")["Ready"] == ("False", "SecretMissing")
+    assert (
+        "Secret keys does not exist (spec.push.apiKeysSecretRef)"
+        in source.condition(KIND, "guides", "Ready")["message"]
+    )
+    source.cluster.put(KEYS)
+    await source.settle()
+    assert source.judged(KIND, "guides")["Ready"] == ("True", "AllComponentsReady")
+
+
+async def test_the_secrets_of_broker_and_bucket_are_looked_for_too() -> None:
+    source = operator(
+        messaging__securityProtocol="SASL_SSL",
+        messaging__saslMechanism="SCRAM-SHA-512",
+        messaging__credentialsSecretRef={"name": "broker"},
+    )
+    await source.settle()
+    assert source.judged(KIND, "guides")["ReferencesFound"] == ("False", "SecretMissing")
+    message = source.condition(KIND, "guides", "ReferencesFound")["message"]
+    assert "Secret broker does not exist (KnowledgeBase/docs spec.messaging.credentialsSecretRef)" in message
+
+
+async def test_a_receiver_that_runs_other_settings_or_refuses_them_is_told() -> None:
+    source = operator()
+    await source.settle()
+    source.cluster.roll_out_all()
+    source.outside.runtimes.answers["guides-receiver-pod-0"] = Known(Loaded("0" * 64, 1))
+    await source.settle()
+    assert source.judged(KIND, "guides")["ConfigApplied"] == ("False", "SettingsPending")
+    pod = source.cluster.objects["Pod", "team", "guides-receiver-pod-0"]
+    ended = {"exitCode": 2, "message": "error: unrecognized arguments: --serve"}
+    state = {"name": "receiver", "state": {"waiting": {}}, "lastState": {"terminated": ended}}
+    pod["status"] = {"phase": "Running", "containerStatuses": [state]}
+    await source.settle()
+    assert source.judged(KIND, "guides")["ConfigApplied"] == ("False", "SettingsRefused")
+    assert "unrecognized arguments" in source.condition(KIND, "guides", "ConfigApplied")["message"]
 
 
 async def test_a_schedule_beside_push_is_named_and_the_receiver_runs_on() -> None:

@@ -177,11 +177,14 @@ async def test_a_request_whose_job_was_deleted_before_its_end_comes_back() -> No
 
 async def test_a_request_whose_job_is_cleaned_up_is_not_answered_twice() -> None:
     source = await ran()
-    for value in ("one", "two"):
-        source.ask(full=value)
-        await source.settle()
-        newest = source.finish(listed=3)
-        await source.settle()
+    source.ask(full="one")
+    await source.settle()
+    source.finish(listed=3)
+    await source.settle()
+    source.ask(full="two")
+    await source.settle()
+    newest = source.finish(listed=3)
+    await source.settle()
     before = source.status()
     source.cluster.remove("Job", newest["metadata"]["name"])
     await source.settle()
@@ -367,6 +370,32 @@ async def test_wrong_settings_end_a_job_at_once_and_a_lost_node_does_not_count()
         21_600,
         604_800,
     }
+
+
+async def test_a_pod_that_is_not_created_is_told_with_what_it_mounts() -> None:
+    source = Source()
+    await source.settle()
+    (job,) = source.running()
+    waiting = {"waiting": {"reason": "ContainerCreating"}}
+    source.cluster.put(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {
+                "name": "guides-x",
+                "namespace": "team",
+                "labels": job["spec"]["template"]["metadata"]["labels"],
+                "ownerReferences": [{"uid": job["metadata"]["uid"]}],
+            },
+            "spec": job["spec"]["template"]["spec"],
+            "status": {"phase": "Pending", "containerStatuses": [{"name": "connector", "state": waiting}]},
+        }
+    )
+    await source.settle()
+    needed = "PersistentVolumeClaim blobs, PersistentVolumeClaim guides"
+    message = source.synced()[2]
+    assert "its pod has not started: it needs the image and ConfigMap guides-connector-" in message
+    assert message.endswith(needed)
 
 
 async def test_two_sources_on_one_volume_run_each_for_itself() -> None:

@@ -161,6 +161,7 @@ def _source(source: IngestionSource, run: LastRun | None, waiting: int | None) -
         Verdict(ConditionType.KNOWLEDGE_BASE_FOUND, "True", Reason.KNOWLEDGE_BASE_EXISTS),
         synced,
         Verdict(ConditionType.RECEIVER_READY, "True", Reason.NOT_NEEDED, "documents are fetched: nobody sends them"),
+        Verdict(ConditionType.CONFIG_APPLIED, "True", Reason.IN_PROCESS),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from lectern_contract.resources import AnyResource, KnowledgeBase, RagEndpoint
+from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint
 from lectern_contract.resources.common import ConfigMapKeyRef, CredentialsRef, S3Location, SecretKeyRef
 from lectern_contract.resources.ingestion_source import SharePointSource
 from lectern_contract.resources.knowledge_base import Messaging
@@ -39,7 +39,7 @@ class Reference:
 
 
 def references(resource: AnyResource, knowledge_bases: Mapping[str, KnowledgeBase] | None = None) -> list[Reference]:
-    """Return what `resource` names, and what its pods mount of the `knowledge_bases` that it searches, in order.
+    """Return what `resource` names, and what its pods mount of the `knowledge_bases` that it works on, in order.
 
     All are objects of the resource's own namespace: a pod mounts no other.
     """
@@ -50,6 +50,10 @@ def references(resource: AnyResource, knowledge_bases: Mapping[str, KnowledgeBas
             for part, model in (*searched, ("messaging", kb.spec.messaging)):
                 if model is not None:
                     found += _of(model, f"KnowledgeBase/{name} spec.{part}", resource.namespace)
+    if isinstance(resource, IngestionSource):
+        for name, kb in sorted((knowledge_bases or {}).items()):
+            found += _of(kb.spec.messaging, f"KnowledgeBase/{name} spec.messaging", resource.namespace)
+            found += _of(kb.spec.blob_store, f"KnowledgeBase/{name} spec.blobStore", resource.namespace)
     return sorted(set(found))
 
 

@@ -46,7 +46,7 @@ class RunReport(_Report):
     """How one run of a connector ended. `listed` = `published` + `unchanged` + `failed`, but for folders.
 
     A folder that could not be listed counts as one failure and as nothing listed. A replay counts dead letters where
-    other runs count documents: `published` were handed over again, `unchanged` are about what is no more.
+    other runs count documents: `published` were handed over again, `unchanged` are out of date or named twice.
     """
 
     schema_version: Literal[1] = 1

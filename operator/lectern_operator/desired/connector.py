@@ -6,50 +6,64 @@ message; it needs no right in Kubernetes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
 from lectern_contract import labels, names, wiring
 from lectern_contract.names import Role
+from lectern_contract.reports import RunMode
 from lectern_contract.resources import IngestionSource, KnowledgeBase
-from lectern_operator.desired import config_map, pod, secret_files
+from lectern_operator.desired import config_map, flows, network_policy, pod, secret_files
 from lectern_operator.desired.images import Images
 from lectern_operator.desired.metadata import Manifest, child_labels, metadata, owner, sealed
+from lectern_operator.desired.network_policy import Peer
+from lectern_operator.desired.secret_files import SecretFile
+from lectern_operator.desired.service_account import service_account
 from lectern_operator.desired.worker import blob_volume
 
 SOURCE_VOLUME = "source"
 RUN_SECONDS = 6 * 3600
 """Longest time for one run with its retries; the next one goes on where it ended."""
 RETRIES = 2
+WRONG_SETTINGS = 2
+"""Exit status of a connector whose settings cannot work: another try with the same ones would end the same way."""
 HISTORY = 3
+ENDED_SECONDS = 7 * 24 * 3600
+"""How long a Job that was asked for stays after its end, where no operator is left that tidies up."""
 LATE_SECONDS = 3600
 """How late a scheduled run may still start. Without a bound, 100 missed ones stop a CronJob for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedRun:
+    """A run to start: `digest` names its Job, `notes` are the annotations by which it is known what it answers."""
+
+    digest: str
+    mode: RunMode = RunMode.SYNC
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 def manifests(
     source: IngestionSource,
     kb: KnowledgeBase,
     *,
-    run: str | None,
-    request: str,
+    run: AskedRun | None,
+    held: bool = False,
     images: Images,
 ) -> list[Manifest]:
-    """Return the children of `source`; `run` is the digest of a run to start, `request` what asked for it."""
+    """Return the children of `source`; `held` lets its schedule stand still, because an asked run goes on."""
     of = owner(source)
     settings = config_map.settings_config_map(of, Role.CONNECTOR, wiring.connector_settings(source, kb))
-    body = _job_spec(source, kb, settings, images)
-    found = [settings]
+    found = [service_account(of, Role.CONNECTOR, pull_secrets=images.pull_secrets), settings]
+    if kb.spec.network_policy.enabled:
+        found.append(network_policy.network_policy(of, Role.CONNECTOR, port=None, ingress=(), egress=_reached(kb)))
     if source.spec.schedule is not None:
-        found.append(_cron_job(source, settings, body))
+        found.append(_cron_job(source, settings, _job_spec(source, kb, settings, RunMode.SYNC, images), held=held))
     if run is not None:
-        notes = {labels.SYNC_REQUEST: request, labels.SETTINGS: _digest(settings)}
-        found.append(
-            sealed(
-                {
-                    "apiVersion": "batch/v1",
-                    "kind": "Job",
-                    "metadata": metadata(of, names.one_run(source.name, run), Role.CONNECTOR, notes),
-                    "spec": body,
-                }
-            )
-        )
+        notes = {labels.SETTINGS: _digest(settings), labels.RUN_MODE: run.mode.value, **run.notes}
+        spec = _job_spec(source, kb, settings, run.mode, images) | {"ttlSecondsAfterFinished": ENDED_SECONDS}
+        about = metadata(of, names.one_run(source.name, run.digest), Role.CONNECTOR, notes)
+        found.append(sealed({"apiVersion": "batch/v1", "kind": "Job", "metadata": about, "spec": spec}))
     return found
 
 
@@ -64,7 +78,16 @@ def _digest(settings: Manifest) -> str:
     return digest
 
 
-def _cron_job(source: IngestionSource, settings: Manifest, body: Manifest) -> Manifest:
+def _reached(kb: KnowledgeBase) -> list[Peer]:
+    """Return whom a connector speaks to: name servers, broker and blob store. A volume is no flow."""
+    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb)]
+
+
+def _secrets(kb: KnowledgeBase) -> list[SecretFile]:
+    return [*secret_files.log(kb), *secret_files.blobs(kb)]
+
+
+def _cron_job(source: IngestionSource, settings: Manifest, body: Manifest, *, held: bool) -> Manifest:
     of = owner(source)
     job_metadata = {
         "labels": child_labels(of, Role.CONNECTOR),
@@ -78,7 +101,7 @@ def _cron_job(source: IngestionSource, settings: Manifest, body: Manifest) -> Ma
             "spec": {
                 "schedule": source.spec.schedule,
                 "timeZone": source.spec.time_zone,
-                "suspend": source.spec.suspend,
+                "suspend": source.spec.suspend or held,
                 "concurrencyPolicy": "Forbid",
                 "startingDeadlineSeconds": LATE_SECONDS,
                 "successfulJobsHistoryLimit": HISTORY,
@@ -89,12 +112,12 @@ def _cron_job(source: IngestionSource, settings: Manifest, body: Manifest) -> Ma
     )
 
 
-def _job_spec(source: IngestionSource, kb: KnowledgeBase, settings: Manifest, images: Images) -> Manifest:
+def _job_spec(
+    source: IngestionSource, kb: KnowledgeBase, settings: Manifest, mode: RunMode, images: Images
+) -> Manifest:
     of = owner(source)
     volume, mount, annotations = config_map.mounted(settings)
-    secret_volumes, secret_mounts = secret_files.volumes(
-        Role.CONNECTOR, [*secret_files.log(kb), *secret_files.blobs(kb)]
-    )
+    secret_volumes, secret_mounts = secret_files.volumes(Role.CONNECTOR, _secrets(kb))
     blob_volumes, blob_mounts = blob_volume(kb)
     source_volumes, source_mounts = _source_volume(source)
     main = pod.container(
@@ -102,10 +125,12 @@ def _job_spec(source: IngestionSource, kb: KnowledgeBase, settings: Manifest, im
         images.connector,
         resources=pod.compute(source.spec.resources),
         mounts=[mount, *secret_mounts, *blob_mounts, *source_mounts],
+        args=["--mode", mode.lower()],
     )
     return {
         "backoffLimit": RETRIES,
         "activeDeadlineSeconds": RUN_SECONDS,
+        "podFailurePolicy": _on_failure(),
         "template": pod.template(
             of,
             Role.CONNECTOR,
@@ -115,6 +140,20 @@ def _job_spec(source: IngestionSource, kb: KnowledgeBase, settings: Manifest, im
             # each attempt is a pod of its own, so that its termination message is kept
             restart="Never",
         ),
+    }
+
+
+def _on_failure() -> Manifest:
+    """Say which ends of a pod count: a node that goes away is nobody's fault, wrong settings stay wrong.
+
+    The status of the condition is written out, because it is what the API server would add.
+    """
+    wrong = {"containerName": Role.CONNECTOR.value, "operator": "In", "values": [WRONG_SETTINGS]}
+    return {
+        "rules": [
+            {"action": "FailJob", "onExitCodes": wrong},
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        ]
     }
 
 

@@ -1,13 +1,14 @@
 """What is to be done for an IngestionSource, and what its status says: pure decisions over what was observed.
 
 When a source runs:
-- with a schedule: when the CronJob says so, and once for each new value of the annotation `sync-requested-at`;
-- without one: once when it is new, once for each new value of the annotation, and once when what it asks of the
+- with a schedule: when the CronJob says so, and once for each new value of an annotation that asks for a run;
+- without one: once when it is new, once for each new value of such an annotation, and once when what it asks of the
   connector changes, because the index would otherwise hold what was asked before. Bytes that did not change publish
-  nothing, so a run too many costs a listing.
+  nothing, so a run too many costs a listing;
+- that is pushed: never. Callers send the documents, and there is a receiver instead of runs.
 
-A run is asked for once. `status.lastRun` and `status.lastHandledSyncRequest` remember that it was answered when its
-Job is gone; a Job that is deleted before it ended comes back.
+Which run is next where several are asked for is said by `requests`. A run that was asked for holds the schedule back
+until it has ended, so that no two runs of a source write one manifest.
 """
 
 from __future__ import annotations
@@ -16,96 +17,130 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lectern_contract import names, pending
+from lectern_contract import labels, names, pending
 from lectern_contract.conditions import Truth, Verdict
+from lectern_contract.names import Role
+from lectern_contract.reports import RunMode
 from lectern_contract.resources import IngestionSource, KnowledgeBase
-from lectern_contract.resources.reasons import ConditionType, Reason
+from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import IngestionSourceStatus, LastRun
 from lectern_operator.facts import Fact, Known, Unknown
-from lectern_operator.policies import knowledge_base, runs, summary, workload
+from lectern_operator.policies import knowledge_base, receiver, requests, runs, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
-from lectern_operator.policies.runs import Run
+from lectern_operator.policies.requests import Start
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the API server has for one source; `knowledge_base` None: there is none, Unknown: it is not valid."""
+    """What the API server has for one source; `knowledge_base` None: there is none, Unknown: it is not valid.
+
+    `written` are the children that this pass has changed, `paused` those that it would have changed and must not.
+    """
 
     children: Mapping[Key, Manifest]
     pods: tuple[Mapping[str, Any], ...]
     jobs: tuple[Manifest, ...]
     knowledge_base: Fact[KnowledgeBase | None]
+    written: frozenset[Key] = frozenset()
+    paused: frozenset[Key] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be made: `run` is the digest of a run to start, `request` the annotation's value that asks for it.
+    """What is to be made: `start` is a run to start now, `held` that the schedule must stand still for it.
 
     `keep` are Jobs that stay: those that run and the newest that ended.
     """
 
     blocked: summary.Blocked | None
-    run: str | None
-    request: str
+    start: Start | None
+    held: bool
     settings_hash: str
     keep: frozenset[Key]
 
 
 def plan(source: IngestionSource, observed: Observed, settings: Fact[str]) -> Plan:
     """Decide what `source` wants now; `settings` is the hash of the settings that a run would have."""
-    request = requested(source)
     blocked = _blocked(source, observed.knowledge_base, settings)
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
-    keep = frozenset(("Job", run.job) for run in _kept(seen))
+    keep = frozenset(("Job", run.job) for run in runs.kept(seen))
     if blocked is not None or not isinstance(settings, Known):
-        return Plan(blocked, None, request, "", keep)
-    unscheduled = source.spec.schedule is None
-    again = seen[-1].job if unscheduled and _ran(seen, request, settings.value) else ""  # else its Job has that name
-    digest = runs.request_digest(source.metadata.uid, request, (settings.value if unscheduled else "") + again)
-    wanted = (
-        not source.spec.suspend
-        and _unanswered(source, request, settings.value, seen)
-        and not any(run.end is None for run in seen)
-    )
-    return Plan(None, digest if wanted else None, request, settings.value, keep)
+        return Plan(blocked, None, False, "", keep)
+    if source.spec.push is not None:
+        return Plan(None, None, False, settings.value, keep)
+    last = runs.newest(seen, source.status.last_run, replay=False)
+    start = requests.start(source, seen, last, settings.value)
+    running = any(run.end is None and run.answers is not None for run in seen)
+    return Plan(None, start, running or start is not None, settings.value, keep)
 
 
 def report(
-    source: IngestionSource, observed: Observed, planned: Plan, *, refusals: tuple[str, ...], now: str
+    source: IngestionSource,
+    observed: Observed,
+    planned: Plan,
+    *,
+    refusals: tuple[str, ...],
+    now: str,
+    further: tuple[Verdict, ...] = (),
 ) -> IngestionSourceStatus:
-    """Return the whole status after the pass; `now` is RFC 3339 in UTC."""
+    """Return the whole status after the pass; `now` is RFC 3339 in UTC.
+
+    `further` are verdicts on parts that others look after. What is shown, and in which order, is said by `CONDITIONS`.
+    """
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
-    newest = seen[-1] if seen else None
-    last = runs.last_run(newest) if newest else source.status.last_run
-    synced = _synced(source, planned, last, workload.trouble(observed.pods))
+    last = runs.newest(seen, source.status.last_run, replay=False)
+    replay = runs.newest(seen, source.status.last_replay, replay=True)
+    synced = _replays(_synced(source, planned, last, _trouble(observed)), replay, _trouble(observed))
+    receiving = receiver.verdict(source, observed.children, observed.pods, observed.written)
+    found = {each.type: each for each in (_found(source, observed), synced, receiving, *further)}
+    handled, generation = requests.handled(source, seen), source.metadata.generation
+    verdicts = summary.verdicts(_situation(source, observed, planned, refusals, found))
+    return IngestionSourceStatus(
+        observed_generation=generation,
+        conditions=tuple(summary.carried(source.status.conditions, verdicts, generation=generation, now=now)),
+        last_run=last,
+        last_replay=replay,
+        last_handled_sync_request=handled.get(RunMode.SYNC),
+        last_handled_full_resync_request=handled.get(RunMode.FULL),
+        last_handled_replay_request=handled.get(RunMode.REPLAY),
+        url=receiver.url(source, observed.children),
+        components=receiver.components(source, receiving),
+    )
+
+
+def _situation(
+    source: IngestionSource,
+    observed: Observed,
+    planned: Plan,
+    refusals: tuple[str, ...],
+    found: Mapping[ConditionType, Verdict],
+) -> summary.Situation:
+    synced = found[ConditionType.SYNCED]
     situation = summary.Situation(
-        parts=(_found(source, observed), synced),
+        parts=tuple(found[aspect] for aspect in CONDITIONS[IngestionSource.kind_name] if aspect in found),
         blocked=planned.blocked,
         refusals=refusals,
         unread=pending.unread(source),
-        awaited=frozenset({Reason.SCHEDULED, Reason.SUSPENDED}),
+        paused=tuple(sorted(f"{kind} {name}" for kind, name in observed.paused)),
+        awaited=frozenset({Reason.SCHEDULED, Reason.SUSPENDED, Reason.ACCESS_DENIED}),
         stalled=synced.reason is Reason.RUN_FAILED and source.spec.schedule is None,
         ready_message="the last run handed over every document",
     )
     if source.spec.suspend:
         message = "spec.suspend is true: no run starts until it is false again"
-        situation = replace(situation, ready_reason=Reason.SUSPENDED, ready_message=message)
-    elif synced.reason is Reason.SCHEDULED:
-        situation = replace(situation, ready_reason=Reason.SCHEDULED, ready_message=synced.message)
-    generation = source.metadata.generation
-    return IngestionSourceStatus(
-        observed_generation=generation,
-        conditions=tuple(
-            summary.carried(source.status.conditions, summary.verdicts(situation), generation=generation, now=now)
-        ),
-        last_run=last,
-        last_handled_sync_request=_handled(source, seen),
-    )
+        return replace(situation, ready_reason=Reason.SUSPENDED, ready_message=message)
+    if source.spec.push is not None:
+        return replace(situation, ready_message="the receiver takes documents")
+    if synced.reason is Reason.SCHEDULED:
+        return replace(situation, ready_reason=Reason.SCHEDULED, ready_message=synced.message)
+    return situation
 
 
-def requested(source: IngestionSource) -> str:
-    """Return the value of the annotation that asks for a run; empty when nobody asked."""
-    return source.metadata.annotations.get(names.SYNC_REQUESTED, "")[: runs.MAX_REQUEST]
+def _trouble(observed: Observed) -> str:
+    """Return what keeps the pod of a run from starting; empty when nothing does."""
+    role = Role.CONNECTOR.value
+    pods = [pod for pod in observed.pods if pod["metadata"].get("labels", {}).get(labels.ROLE) == role]
+    return workload.trouble(pods) or runs.mounting(pods)
 
 
 def _blocked(source: IngestionSource, kb: Fact[KnowledgeBase | None], settings: Fact[str]) -> summary.Blocked | None:
@@ -114,37 +149,6 @@ def _blocked(source: IngestionSource, kb: Fact[KnowledgeBase | None], settings: 
     if isinstance(settings, Unknown):
         return summary.Blocked(Reason.INVALID_SPEC, settings.reason, stalled=True)
     return None
-
-
-def _unanswered(source: IngestionSource, request: str, settings_hash: str, seen: tuple[Run, ...]) -> bool:
-    """Say whether a run that was asked for has neither a Job nor an answer in the status."""
-    unscheduled = source.spec.schedule is None
-    # Settings that come back after others are asked for anew: the index holds what the newest run was asked.
-    if _ran(seen, request, settings_hash if unscheduled else None) and not (
-        unscheduled and seen[-1].settings_hash != settings_hash
-    ):
-        return False
-    last, handled = source.status.last_run, source.status.last_handled_sync_request or ""
-    if source.spec.schedule is not None:
-        return request != "" and request != handled
-    answered = last is not None and last.result != "Running" and last.settings_hash == settings_hash
-    return not (answered and request == handled)
-
-
-def _ran(seen: tuple[Run, ...], request: str, settings_hash: str | None) -> bool:
-    """Say whether there is a Job for `request`, with these settings where any are given."""
-    return any(run.request == request and settings_hash in (None, run.settings_hash) for run in seen)
-
-
-def _kept(seen: tuple[Run, ...]) -> list[Run]:
-    asked = [run for run in seen if run.request is not None]
-    return [run for run in asked if run.end is None] + [run for run in asked if run.end is not None][-runs.KEPT_JOBS :]
-
-
-def _handled(source: IngestionSource, seen: tuple[Run, ...]) -> str | None:
-    """Return the newest request whose run ended."""
-    answered = [run.request for run in seen if run.request and run.end is not None]
-    return answered[-1] if answered else source.status.last_handled_sync_request
 
 
 def _found(source: IngestionSource, observed: Observed) -> Verdict:
@@ -156,7 +160,10 @@ def _found(source: IngestionSource, observed: Observed) -> Verdict:
 
 def _synced(source: IngestionSource, planned: Plan, last: LastRun | None, trouble: str) -> Verdict:
     aspect = ConditionType.SYNCED
-    if last is None or (planned.run is not None and last.result != "Running"):
+    if source.spec.push is not None:
+        return Verdict(aspect, "True", Reason.NOT_NEEDED, _pushed(source))
+    starts = planned.start is not None and planned.start.mode is not RunMode.REPLAY
+    if last is None or (starts and last.result != "Running"):
         return _before_run(source, planned)
     if last.result == "Running":
         # a run again with the same settings takes nothing back of what the last one did
@@ -174,11 +181,35 @@ def _synced(source: IngestionSource, planned: Plan, last: LastRun | None, troubl
     )
 
 
+def _pushed(source: IngestionSource) -> str:
+    unused = sorted(requests.ANNOTATIONS[mode] for mode in requests.asked(source))
+    idle = f"; the annotation {', '.join(unused)} asks for nothing here: remove it" if unused else ""
+    return f"callers send the documents, and nothing is run{idle}"
+
+
+def _replays(synced: Verdict, replay: LastRun | None, trouble: str) -> Verdict:
+    """Add what is to be known of the newest replay: it changes nothing of what the last run did."""
+    if replay is None or (replay.result == "Succeeded" and not replay.failed):
+        return synced
+    if replay.result == "Running":
+        told = f"Job {replay.job} replays dead letters" + (f": {trouble}" if trouble else "")
+    elif replay.result == "Failed":
+        told = f"the last replay failed: {replay.message}"
+    else:
+        told = f"the last replay left {replay.failed} behind: {replay.message}"
+    return replace(synced, message=f"{synced.message}; {told}")
+
+
 def _other_settings(source: IngestionSource) -> Verdict:
     """What the index holds came of settings that are no longer the source's: who may read what may differ."""
     aspect = ConditionType.SYNCED
     if source.spec.suspend:
         return Verdict(aspect, "Unknown", Reason.SUSPENDED, "spec.suspend is true, and the last run had other settings")
+    if source.spec.schedule is None:
+        message = (
+            "the last run had other settings; a run with those of now follows as soon as nothing stands in its way"
+        )
+        return Verdict(aspect, "Unknown", Reason.PROGRESSING, message)
     when = f"the CronJob runs at {source.spec.schedule} ({source.spec.time_zone})"
     return Verdict(
         aspect, "Unknown", Reason.SCHEDULED, f"the last run had other settings; {when}; to run now: {_ask(source)}"
@@ -193,9 +224,10 @@ def _before_run(source: IngestionSource, planned: Plan) -> Verdict:
     aspect = ConditionType.SYNCED
     if source.spec.suspend:
         return Verdict(aspect, "Unknown", Reason.SUSPENDED, "spec.suspend is true, and nothing has run yet")
-    if planned.run is not None:
+    if planned.start is not None:
         status: Truth = "True" if _in_effect(source, planned) else "Unknown"
-        return Verdict(aspect, status, Reason.PROGRESSING, "a run was asked for and starts now")
+        when = "now" if source.spec.schedule is None else "as soon as its CronJob is suspended and runs nothing"
+        return Verdict(aspect, status, Reason.PROGRESSING, f"a run was asked for and starts {when}")
     if source.spec.schedule is not None:
         when = f"{source.spec.schedule} ({source.spec.time_zone})"
         return Verdict(aspect, "Unknown", Reason.SCHEDULED, f"nothing has run yet; the CronJob runs at {when}")

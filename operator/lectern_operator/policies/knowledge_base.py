@@ -156,7 +156,7 @@ def again_after(kb: KnowledgeBase, observed: Observed, planned: Plan, *, every: 
         return every
     if planned.blocked is not None:
         return None
-    if planned.more or (planned.of_store and not observed.external.store_failures):
+    if (planned.more or planned.of_store) and not observed.external.store_failures:
         return SOON_SECONDS
     waiting = (
         isinstance(observed.external.embedder, Unknown),

@@ -37,7 +37,7 @@ class Cluster(Protocol):
         ...
 
     async def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
-        """Return the objects of Lectern's kinds, in any namespace, whose spec names that KnowledgeBase."""
+        """Return what names that KnowledgeBase in its spec, in any namespace: kind, name, namespace and references."""
         ...
 
     async def served(self, kind: str) -> Fact[bool]:

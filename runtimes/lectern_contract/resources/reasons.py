@@ -184,8 +184,10 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.STALLED,
         ConditionType.SPEC_HONORED,
         ConditionType.KNOWLEDGE_BASE_FOUND,
+        ConditionType.REFERENCES_FOUND,
         ConditionType.SYNCED,
         ConditionType.RECEIVER_READY,
+        ConditionType.CONFIG_APPLIED,
     ),
     "RagEndpoint": (
         ConditionType.READY,

@@ -50,7 +50,7 @@ class Tally:
     def replayed(self, source: str, *, began: float, ended: float, unreadable: int, left: bool) -> RunReport:
         """The report of a replay; `left` says that it stopped at its bound."""
         said = f"{self.published} of {self.listed} dead letters handed over again"
-        said += f", {self.unchanged} are about what is no more" if self.unchanged else ""
+        said += f", {self.unchanged} passed over as out of date or named twice" if self.unchanged else ""
         said += f"; {unreadable} cannot be read, by whichever source" if unreadable else ""
         said += "; more are waiting: ask for another replay" if left else ""
         return self._report(source, began, ended, result="Succeeded", reason="", message=said)

@@ -37,6 +37,7 @@ def endpoint(**spec: Any) -> RagEndpoint:
 ALL: list[settings.AnySettings] = [
     wiring.worker_settings(knowledge_base(), generation=1),
     wiring.connector_settings(source(), knowledge_base()),
+    wiring.receiver_settings(source(persistentVolume=None, push={}), knowledge_base()),
     wiring.query_settings(endpoint(), {"docs": knowledge_base()}),
 ]
 KINDS = [each.runtime for each in ALL]

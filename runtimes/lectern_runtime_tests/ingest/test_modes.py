@@ -140,7 +140,7 @@ async def test_a_dead_letter_is_said_again_once(pipe: Pipeline) -> None:
     first = await pipe.sync(RunMode.REPLAY)
     second = await pipe.sync(RunMode.REPLAY)
     assert counts(first) == (RunMode.REPLAY, "Succeeded", 2, 1, 1, 0)
-    assert first.message == "1 of 2 dead letters handed over again, 1 are about what is no more"
+    assert first.message == "1 of 2 dead letters handed over again, 1 passed over as out of date or named twice"
     assert counts(second) == (RunMode.REPLAY, "Succeeded", 0, 0, 0, 0)
     assert named(said(pipe)) == ["+public:a.md", "+public:b.md", "+public:a.md"]
 
