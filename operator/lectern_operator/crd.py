@@ -104,7 +104,7 @@ def root_schema(model: type[resources.Resource]) -> Schema:
             "kind": {"type": "string", "description": f"Always {model.kind_name}."},
             "metadata": {"type": "object"},
             "spec": structural(spec),
-            # A resource that no operator has seen is not current: kstatus reads a status that lags behind as in progress.
+            # kstatus reads a status that lags behind as in progress, and one that is not there as current.
             "status": structural(status, defaults=False) | {"default": {"observedGeneration": 0}},
         },
         "x-kubernetes-validations": [_validation(rule) for rule in model.rules],

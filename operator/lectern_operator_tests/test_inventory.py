@@ -118,7 +118,13 @@ def test_an_endpoint_elsewhere_and_its_knowledge_base_look_for_each_other() -> N
     inventory.seen(body(KB, 1))
     far = {**ENDPOINT, "spec": {**ENDPOINT["spec"], "knowledgeBaseRefs": ["team/docs", "own"]}}
     assert inventory.seen(body(far, 2, namespace="far")) == ("uid-rag", "uid-kb")
-    assert [each["metadata"]["namespace"] for each in inventory.naming("team", "docs")] == ["far"]
+    assert inventory.naming("team", "docs") == (
+        {
+            "kind": "RagEndpoint",
+            "metadata": {"namespace": "far", "name": "ask"},
+            "spec": {"knowledgeBaseRefs": ["team/docs", "far/own"]},
+        },
+    )
     assert inventory.seen(body(KB, 3, generation=2)) == ("uid-kb", "uid-rag")
     without = {**ENDPOINT, "spec": {**ENDPOINT["spec"], "knowledgeBaseRefs": ["own"]}}
     assert inventory.seen(body(without, 4, generation=2, namespace="far")) == ("uid-rag", "uid-kb")
@@ -130,4 +136,4 @@ def test_a_spec_of_any_shape_names_what_can_be_read_of_it() -> None:
     specs: list[Any] = [None, [], {"knowledgeBaseRefs": "docs"}, {"knowledgeBaseRefs": [1, None, "docs"]}]
     for number, spec in enumerate(specs):
         inventory.seen(body({**ENDPOINT, "spec": spec}, number + 1, uid=str(number), name=str(number)))
-    assert [each["metadata"]["uid"] for each in inventory.naming("team", "docs")] == ["3"]
+    assert [each["metadata"]["name"] for each in inventory.naming("team", "docs")] == ["3"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lectern_contract import pending, resources, settings, wiring
+from lectern_contract import collection, pending, resources, settings, topics, wiring
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.generation import index_identity
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint, parse_as
@@ -21,6 +21,8 @@ from lectern_operator.desired import connector, rag_endpoint, receiver
 from lectern_operator.desired import knowledge_base as desired
 from lectern_operator.desired.connector import AskedRun
 from lectern_operator.facts import Fact, Known, Unknown
+from lectern_operator.policies import collection as collection_policy
+from lectern_operator.policies import deletion
 from lectern_operator.policies import ingestion_source as source_policy
 from lectern_operator.policies import knowledge_base as policy
 from lectern_operator.policies import rag_endpoint as endpoint_policy
@@ -47,7 +49,12 @@ def outputs(resource: AnyResource) -> Outputs:
 
 
 def _of_knowledge_base(kb: KnowledgeBase) -> Outputs:
-    found: Outputs = {"identity": index_identity(kb.spec)}
+    found: Outputs = {"identity": index_identity(kb.spec), "held": str(deletion.held(kb))}
+    if kb.spec.vector_store is not None:
+        wanted = collection.collection(kb, generation=1, dimensions=kb.spec.embedding.dimensions)
+        found["collection"] = repr((wanted, collection.shard_keys(kb)))
+    found["topics"] = repr(topics.topics(kb))
+    found["deleted outside"] = repr(collection_policy.deletion(kb, store=Unknown("not read")))
     for keda in (True, False):
         planned = policy.plan(kb, policy.Observed(children={}, pods=(), keda=Known(value=keda)))
         manifests = desired.manifests(
@@ -55,6 +62,7 @@ def _of_knowledge_base(kb: KnowledgeBase) -> Outputs:
             generation=planned.generation,
             replicas=planned.replicas,
             scaled=planned.scaled,
+            topics={} if planned.topics else None,
             images=worlds.IMAGES,
         )
         found[f"manifests with KEDA {keda}"] = json.dumps(manifests, sort_keys=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from lectern_contract.errors import DependencyError
-from lectern_operator.clients.errors import Outdated, Refused
+from lectern_operator.clients.errors import NotServed, Outdated, Refused
 from lectern_operator.facts import Known
 from lectern_operator.handlers import startup
 from lectern_operator.handlers.cache import ChildCache
@@ -56,6 +56,14 @@ async def test_a_server_that_does_not_answer_yet_is_asked_again() -> None:
     reads.failing = {"discovery": [down, down], "KnowledgeBase": [down], "ConfigMap": [Outdated("410")]}
     view, _ = await started(reads)
     assert (len(view.inventory), len(view.children)) == (1, 1)
+
+
+async def test_an_optional_kind_that_goes_during_the_start_holds_up_nothing() -> None:
+    reads = await populated()
+    reads.cluster.keda = True
+    reads.failing = {"ScaledObject": [NotServed("gone")]}
+    view, _ = await started(reads)
+    assert not view.children.complete("ScaledObject")
 
 
 async def test_kinds_of_ours_that_are_not_installed_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

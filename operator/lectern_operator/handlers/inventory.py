@@ -58,9 +58,19 @@ class Inventory:
         return self.get(self._by_name.get((kind, namespace, name), ""))
 
     def naming(self, namespace: str, name: str) -> tuple[Manifest, ...]:
-        """Return the bodies of what names the knowledge base `name` of `namespace` in its spec, in any namespace."""
-        bodies = [self._body(uid) for uid in self._naming.get((namespace, name), ())]
-        return tuple(sorted(bodies, key=lambda each: (each["kind"], each["metadata"]["namespace"], _name(each))))
+        """Return what names the knowledge base `name` of `namespace` in its spec, in any namespace.
+
+        Of each only kind, name, namespace and the references as namespace/name: a knowledge base may have thousands.
+        """
+        found = [self._resources[uid] for uid in self._naming.get((namespace, name), ())]
+        return tuple(
+            {
+                "kind": each.kind,
+                "metadata": {"namespace": each.namespace, "name": each.name},
+                "spec": {"knowledgeBaseRefs": ["/".join(reference) for reference in each.names]},
+            }
+            for each in sorted(found, key=lambda each: (each.kind, each.namespace, each.name))
+        )
 
     def uids(self) -> tuple[str, ...]:
         """Return the UIDs of all that exists."""
@@ -152,10 +162,6 @@ class Inventory:
         found = [self._by_name.get(("KnowledgeBase", *name)) for name in elsewhere]
         return tuple(uid for uid in found if uid is not None)
 
-    def _body(self, uid: str) -> Manifest:
-        found = self._resources[uid]
-        return self._packing.unpack(found.kind, found.packed)
-
 
 def _references(spec: Any, namespace: str) -> tuple[Name, ...]:
     """Return the knowledge bases that `spec` names; one that is not valid names what can be read of it."""
@@ -165,7 +171,3 @@ def _references(spec: Any, namespace: str) -> tuple[Name, ...]:
     named = [*(many if isinstance(many, list | tuple) else ()), one]
     split = [each.rpartition("/") for each in named if isinstance(each, str) and each]
     return tuple(dict.fromkeys((where or namespace, name) for where, _, name in split))
-
-
-def _name(body: Manifest) -> str:
-    return str(body["metadata"]["name"])

@@ -65,6 +65,10 @@ async def _fill(kind: str, reads: Reads, view: View, namespaces: Sequence[str | 
     try:
         for namespace in namespaces:
             await following.read_all(kind, namespace, reads, view, Priority.RESYNC)
+    except NotServed:
+        if kinds.ALL[kind].optional:
+            return  # it went since discovery was asked
+        raise
     except Refused as error:
         if kind in kinds.OWNERS:
             raise CannotStart(f"{error}; grant the operator its rights, see docs/reference/rights.md") from error

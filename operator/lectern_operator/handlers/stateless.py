@@ -1,4 +1,4 @@
-"""kopf without a memory of what it handled: nothing is written onto objects, and nothing is computed for it.
+"""Storages for kopf that remember nothing: no state of ours is written onto objects, and none is computed for it.
 
 Our handlers are told of events only. kopf 1.45.2 would still copy the whole body of each event to compare it with the
 last one that it handled: two thirds of its work on an event.

@@ -238,10 +238,10 @@ class Messaging(SpecModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         immutable("partitions"),
         Rule(
-            cel="(self.topicManagement == 'Strimzi') == has(self.strimziCluster)",
-            message="strimziCluster belongs to topicManagement Strimzi: name the Kafka resource there, and only there",
+            cel="self.topicManagement != 'Strimzi' || has(self.strimziCluster)",
+            message="topicManagement Strimzi needs strimziCluster: the name of the Kafka resource",
             field="strimziCluster",
-            holds=lambda value: (value.topic_management == "Strimzi") == (value.strimzi_cluster is not None),
+            holds=lambda value: value.topic_management != "Strimzi" or value.strimzi_cluster is not None,
         ),
         Rule(
             cel="!self.securityProtocol.startsWith('SASL') || "
