@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from e2e.operator_tests.objects import Objects
-from e2e.operator_tests.running import RunningOperator, eventually
+from e2e.operator_tests.running import RunningOperator, conditions, eventually
 from lectern_operator_tests import worlds
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -19,7 +19,7 @@ def notes(objects: Objects, name: str) -> list[str]:
 
 def test_a_transition_is_one_event_that_describe_shows(objects: Objects, operator: RunningOperator) -> None:
     objects.create(worlds.changed(worlds.SOURCE, suspend=True))  # its knowledge base does not exist
-    eventually(lambda: objects.get("IngestionSource", "guides").get("status"), 10)
+    eventually(lambda: conditions(objects.get("IngestionSource", "guides")), 10)
     objects.create(worlds.KNOWLEDGE_BASE)
     eventually(lambda: any("KnowledgeBaseFound is True" in each for each in notes(objects, "guides")), 10)
     described = objects.plane.kubectl("describe", "-n", objects.namespace, "isrc", "guides").stdout

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from e2e.operator_tests.objects import Objects
-from e2e.operator_tests.running import RunningOperator, eventually, running_operator
+from e2e.operator_tests.running import RunningOperator, conditions, eventually, running_operator
 from e2e.testbed.control_plane import ControlPlane
 from lectern_operator.handlers.lease import DURATION_SECONDS, FENCE_SECONDS
 from lectern_operator_tests import worlds
@@ -46,7 +46,7 @@ def active(operator: RunningOperator) -> bool:
 def acted_on(objects: Objects, name: str) -> None:
     """Create a source and wait until an operator has written its status."""
     objects.create({**SOURCE, "metadata": {"name": name}})
-    eventually(lambda: objects.get("IngestionSource", name).get("status"), TAKE_OVER_SECONDS)
+    eventually(lambda: conditions(objects.get("IngestionSource", name)), TAKE_OVER_SECONDS)
 
 
 def lease(objects: Objects) -> dict[str, Any]:
