@@ -25,7 +25,7 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class RunningOperator:
-    """One operator process; `port` serves /healthz and /metrics."""
+    """One operator process; `port` serves /healthz, /readyz and /metrics."""
 
     process: subprocess.Popen[bytes]
     port: int
@@ -124,7 +124,7 @@ def conditions(body: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
 
 def _healthy(port: int) -> bool:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=1) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=1) as answer:
             return bool(answer.status == 200)
     except OSError:  # refused, or 503
         return False

@@ -115,13 +115,15 @@ async def run(chosen: Options) -> None:
     configuration = await kube.load(chosen.kubeconfig)
     telemetry, view, known = Telemetry(), View(Inventory(), ChildCache(), WorkQueue()), served.Served()
     telemetry.queued.set_function(lambda: len(view.queue))
+    telemetry.oldest.set_function(view.queue.age)
     telemetry.resources.set_function(lambda: len(view.inventory))
+    telemetry.show_conditions(view.inventory.conditions)
     asked, ready, stop = _asked(), asyncio.Event(), asyncio.Event()
     scopes: tuple[str | None, ...] = chosen.namespaces or (None,)
     async with (
         _fenced(configuration, chosen, telemetry) as (cluster, lease),
         _outside(cluster, view) as outside,
-        serving(telemetry, chosen.port, healthy=lambda: ready.is_set() and not stop.is_set()) as port,
+        serving(telemetry, chosen.port, healthy=lambda: not stop.is_set(), ready=ready.is_set) as port,
     ):
         logger.info("started", extra={"port": port, "namespaces": ",".join(chosen.namespaces) or "all"})
         if not await _unless(asked, startup.first_look(cluster, view, known, scopes)):
@@ -143,6 +145,7 @@ async def run(chosen: Options) -> None:
         tasks = [
             asyncio.create_task(passes(), name="queue"),
             asyncio.create_task(resyncs, name="resync"),
+            asyncio.create_task(telemetry.watch_loop(), name="lag"),
             asyncio.create_task(looks, name="watchdog"),
             asyncio.create_task(served.keep(cluster, known, followers, view), name="kinds"),
         ]

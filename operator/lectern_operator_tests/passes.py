@@ -29,8 +29,9 @@ class Clock:
         return self.now
 
 
-async def nobody(*_: object) -> None:
+async def nobody(*_: object) -> int:
     """Take an Event and tell nobody: the cluster of these tests keeps no Events."""
+    return 0
 
 
 def world(cluster: FakeCluster) -> World:

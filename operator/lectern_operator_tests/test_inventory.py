@@ -137,3 +137,12 @@ def test_a_spec_of_any_shape_names_what_can_be_read_of_it() -> None:
     for number, spec in enumerate(specs):
         inventory.seen(body({**ENDPOINT, "spec": spec}, number + 1, uid=str(number), name=str(number)))
     assert [each["metadata"]["name"] for each in inventory.naming("team", "docs")] == ["3"]
+
+
+def test_conditions_are_counted_by_kind_and_status() -> None:
+    inventory = Inventory()
+    ready = {"conditions": [{"type": "Ready", "status": "True"}, "nonsense"]}
+    for number, status in enumerate((ready, ready, {"conditions": "nonsense"}, None)):
+        metadata = {"uid": str(number), "name": f"kb-{number}", "namespace": "team", "resourceVersion": "1"}
+        inventory.seen({"kind": "KnowledgeBase", "metadata": metadata, "spec": {}, "status": status})
+    assert dict(inventory.conditions()) == {("KnowledgeBase", "Ready", "True"): 2}

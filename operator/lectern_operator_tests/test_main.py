@@ -80,18 +80,23 @@ async def test_a_client_certificate_is_passed_on() -> None:
 
 
 async def test_health_and_metrics_are_served() -> None:
-    telemetry, healthy = Telemetry(), False
+    telemetry, said = Telemetry(), {"healthz": False, "readyz": False}
     telemetry.called("PATCH", "Deployment", 201)
-    async with serving(telemetry, 0, healthy=lambda: healthy) as port, aiohttp.ClientSession() as session:
-        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
-            assert answer.status == 503
-        healthy = True
-        async with session.get(f"http://127.0.0.1:{port}/healthz") as answer:
-            assert answer.status == 200
-        async with session.get(f"http://127.0.0.1:{port}/metrics") as answer:
-            assert 'lectern_operator_api_calls_total{code="201",kind="Deployment",verb="PATCH"} 1.0' in (
-                await answer.text()
-            )
+    telemetry.show_conditions(lambda: {("KnowledgeBase", "Ready", "True"): 2})
+    async with (
+        serving(telemetry, 0, healthy=lambda: said["healthz"], ready=lambda: said["readyz"]) as port,
+        aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session,
+    ):
+        for probe in said:
+            async with session.get(f"/{probe}") as answer:
+                assert answer.status == 503
+            said[probe] = True
+            async with session.get(f"/{probe}") as answer:
+                assert answer.status == 200
+        async with session.get("/metrics") as answer:
+            text = await answer.text()
+    assert 'lectern_operator_api_calls_total{code="201",kind="Deployment",verb="PATCH"} 1.0' in text
+    assert 'lectern_operator_conditions{condition="Ready",kind="KnowledgeBase",status="True"} 2.0' in text
 
 
 def test_a_log_line_is_one_json_object() -> None:

@@ -135,3 +135,17 @@ async def test_what_is_forgotten_while_it_waits_is_not_looked_at() -> None:
     assert len(queue) == 1
     await drain(queue, act)
     assert seen == ["a"]
+
+
+async def test_the_age_is_that_of_the_resource_that_waits_longest() -> None:
+    queue = WorkQueue()
+    assert queue.age() == 0.0
+    queue.add("a")
+    queue.add("b")
+    assert queue.age() > 0.0
+
+    async def act(_: str) -> None:
+        return None
+
+    await drain(queue, act)
+    assert queue.age() == 0.0

@@ -27,8 +27,8 @@ from lectern_operator.reconcilers import guarded, ingestion_source, knowledge_ba
 from lectern_operator.reconcilers.world import Manifest, Outcome, World
 
 PASS_SECONDS = 60.0
-Tell = Callable[[Manifest, tuple[Condition, ...], tuple[Condition, ...]], Awaitable[object]]
-"""Told of the conditions before and after each status write: `Events.tell`."""
+Tell = Callable[[Manifest, tuple[Condition, ...], tuple[Condition, ...]], Awaitable[int]]
+"""Told of the conditions before and after each status write, says how many Events it made: `Events.tell`."""
 logger = logging.getLogger("lectern.operator")
 
 
@@ -98,7 +98,7 @@ class Boundary:
         if status == body.get("status"):
             return False
         self._inventory.wrote(await self._world.cluster.write_status(body, status))
-        await self._tell(body, _conditions(body), outcome.status.conditions)
+        self._telemetry.events.inc(await self._tell(body, _conditions(body), outcome.status.conditions))
         return True
 
 

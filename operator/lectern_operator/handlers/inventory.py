@@ -7,7 +7,7 @@ gets older: an event that is an echo of our own status write, or that comes late
 from __future__ import annotations
 
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ Manifest = dict[str, Any]
 Name = tuple[str, str]
 """Namespace and name of a knowledge base."""
 MOST_GONE = 5_000
+MOST_ALIKE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class _Resource:
     names: tuple[Name, ...]
     """The knowledge bases that its spec names."""
     packed: bytes
+    conditions: tuple[tuple[str, str], ...]
+    """Type and status of each."""
 
 
 class Inventory:
@@ -41,6 +44,7 @@ class Inventory:
         self._by_name: dict[tuple[str, str, str], str] = {}
         self._naming: dict[Name, dict[str, None]] = {}
         self._gone: OrderedDict[str, int] = OrderedDict()
+        self._alike: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
 
     def __len__(self) -> int:
         return len(self._resources)
@@ -79,6 +83,10 @@ class Inventory:
     def count(self, kind: str) -> int:
         """Return how many resources of `kind` there are."""
         return sum(each.kind == kind for each in self._resources.values())
+
+    def conditions(self) -> Counter[tuple[str, str, str]]:
+        """Count the resources by kind, condition and its status."""
+        return Counter((each.kind, *condition) for each in self._resources.values() for condition in each.conditions)
 
     def versions(self, kind: str, namespace: str | None = None) -> dict[str, int]:
         """Return the version of every resource of `kind` by UID."""
@@ -134,12 +142,25 @@ class Inventory:
             generation=int(metadata.get("generation", 0)),
             names=_references(body.get("spec"), namespace),
             packed=self._packing.pack(kind, body),
+            conditions=self._conditions(body.get("status")),
         )
         self._resources[uid] = after
         self._by_name[kind, namespace, after.name] = uid
         for name in after.names:
             self._naming.setdefault(name, {})[uid] = None
         return after
+
+    def _conditions(self, status: Any) -> tuple[tuple[str, str], ...]:
+        """Return type and status of the conditions; resources that are alike share one tuple."""
+        listed = status.get("conditions") if isinstance(status, Mapping) else None
+        found = tuple(
+            (sys.intern(str(each.get("type"))), sys.intern(str(each.get("status"))))
+            for each in (listed if isinstance(listed, list | tuple) else ())
+            if isinstance(each, Mapping)
+        )
+        if len(self._alike) >= MOST_ALIKE:
+            self._alike.clear()
+        return self._alike.setdefault(found, found)
 
     def _drop(self, uid: str, before: _Resource) -> None:
         del self._resources[uid]

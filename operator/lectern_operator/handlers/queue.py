@@ -10,6 +10,7 @@ import asyncio
 import heapq
 import itertools
 import random
+import time
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
 
@@ -42,6 +43,7 @@ class WorkQueue:
         self._order = itertools.count()
         self._heap: list[tuple[Priority, int, str]] = []
         self._waiting: dict[str, Priority] = {}
+        self._since: dict[str, float] = {}
         self._busy: set[str] = set()
         self._dirty: dict[str, Priority] = {}
         self._later: dict[str, asyncio.TimerHandle] = {}
@@ -54,6 +56,10 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._busy)
 
+    def age(self) -> float:
+        """Return how long the resource that waits longest has been waiting, in seconds."""
+        return time.monotonic() - min(self._since.values()) if self._since else 0.0
+
     def add(self, uid: str, priority: Priority = Priority.CHANGED) -> None:
         """Ask for a pass; many askings before it begins are one, and one during a pass is another pass."""
         if uid in self._busy:
@@ -62,6 +68,7 @@ class WorkQueue:
         if uid in self._waiting and self._waiting[uid] <= priority:
             return
         self._waiting[uid] = priority
+        self._since.setdefault(uid, time.monotonic())
         heapq.heappush(self._heap, (priority, next(self._order), uid))
         self._ready.set()
 
@@ -78,6 +85,7 @@ class WorkQueue:
         if (planned := self._later.pop(uid, None)) is not None:
             planned.cancel()
         self._waiting.pop(uid, None)
+        self._since.pop(uid, None)
         self._dirty.pop(uid, None)
         self._failures.pop(uid, None)
 
@@ -117,7 +125,7 @@ class WorkQueue:
             while self._heap and not self._closed:
                 priority, _, uid = heapq.heappop(self._heap)
                 if self._waiting.get(uid) == priority:  # else it was forgotten, or asked for with more haste
-                    del self._waiting[uid]
+                    del self._waiting[uid], self._since[uid]
                     self._busy.add(uid)
                     self._quiet.clear()
                     return uid

@@ -7,9 +7,7 @@ read at the moment of the scrape. The names are documented in the generated refe
 from __future__ import annotations
 
 import asyncio
-from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -52,9 +50,9 @@ class Telemetry:
         """Count one answer of the API server."""
         self.calls.labels(verb=verb, kind=kind, code=str(status)).inc()
 
-    def show_conditions(self, bodies: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
-        """Show, at each scrape, how many of `bodies` have each condition in each status."""
-        self.registry.register(_Conditions(bodies))
+    def show_conditions(self, count: Callable[[], Mapping[tuple[str, str, str], int]]) -> None:
+        """Show, at each scrape, what `count` says: resources by kind, condition and its status."""
+        self.registry.register(_Conditions(count))
 
     async def watch_loop(self) -> None:
         """Measure the lag of the event loop until cancelled."""
@@ -71,20 +69,16 @@ class Telemetry:
 class _Conditions(Collector):
     """Conditions of all resources, counted when asked for."""
 
-    def __init__(self, bodies: Callable[[], Iterable[Mapping[str, Any]]]) -> None:
-        self._bodies = bodies
+    def __init__(self, count: Callable[[], Mapping[tuple[str, str, str], int]]) -> None:
+        self._count = count
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield one family: resources by kind, condition and status."""
-        tally: Tally[tuple[str, str, str]] = Tally()
-        for body in self._bodies():
-            for each in (body.get("status") or {}).get("conditions") or ():
-                tally[str(body["kind"]), str(each.get("type")), str(each.get("status"))] += 1
         family = GaugeMetricFamily(
             "lectern_operator_conditions",
             "Resources by kind, condition and its status.",
             labels=["kind", "condition", "status"],
         )
-        for labels, count in sorted(tally.items()):
+        for labels, count in sorted(self._count().items()):
             family.add_metric(labels, count)
         yield family
