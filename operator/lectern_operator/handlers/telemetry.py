@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+CONDITION_LABELS = ("kind", "condition", "status")
 LAG_SECONDS = 1.0
 """How often the event loop is asked how late it is."""
 
@@ -77,7 +78,7 @@ class _Conditions(Collector):
         family = GaugeMetricFamily(
             "lectern_operator_conditions",
             "Resources by kind, condition and its status.",
-            labels=["kind", "condition", "status"],
+            labels=CONDITION_LABELS,
         )
         for labels, count in sorted(self._count().items()):
             family.add_metric(labels, count)
