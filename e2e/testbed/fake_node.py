@@ -65,7 +65,7 @@ def fake_node(
             try:
                 await FakeKubelet(node, api, servers).run(path)
             finally:
-                servers.close()
+                await servers.close()
 
     with running(node.name, body):
         yield node

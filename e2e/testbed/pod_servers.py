@@ -64,6 +64,7 @@ class PodServers:
         self._models = models
         self._servers: dict[str, asyncio.Server] = {}
         self._settings: dict[str, str | None] = {}
+        self._open: set[asyncio.StreamWriter] = set()
 
     def address(self) -> str:
         """Return an address that no pod of this process has had."""
@@ -87,10 +88,14 @@ class PodServers:
         if server := self._servers.pop(uid, None):
             server.close()
 
-    def close(self) -> None:
-        """Stop all of them."""
+    async def close(self) -> None:
+        """Stop all of them, and cut the answers that are under way."""
         for uid in list(self._servers):
             self.stop(uid)
+        for writer in list(self._open):
+            writer.transport.abort()
+        while self._open:
+            await asyncio.sleep(0)
 
     async def _mounted(self, pod: Pod) -> str | None:
         """Return the text of settings.json; None for a pod that mounts none."""
@@ -102,6 +107,16 @@ class PodServers:
         return None
 
     async def _answer(self, pod: Pod, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open.add(writer)
+        try:
+            await self._speak(pod, reader, writer)
+        finally:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self._open.discard(writer)
+
+    async def _speak(self, pod: Pod, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, ValueError, asyncio.IncompleteReadError, TimeoutError):
             async with asyncio.timeout(REQUEST_SECONDS):
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
@@ -116,7 +131,6 @@ class PodServers:
                 )
                 writer.write(content)
                 await writer.drain()
-        writer.close()
 
     def _reply(self, pod: Pod, method: str, path: str, body: bytes) -> Reply:
         role = pod["metadata"].get("labels", {}).get(ROLE, "")
