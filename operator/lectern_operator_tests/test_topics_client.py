@@ -45,8 +45,11 @@ async def listening(talk: Talk) -> AsyncIterator[tuple[str, list[int]]]:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", connections
     finally:
         server.close()
+        for _ in range(3):  # a connection that was just accepted is told of in the next rounds of the loop
+            await asyncio.sleep(0)
         for writer in writers:
-            writer.close()
+            writer.transport.abort()
+        await asyncio.sleep(0)
 
 
 async def say_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
