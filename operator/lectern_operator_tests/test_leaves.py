@@ -31,7 +31,7 @@ from lectern_operator_tests.leaves import Change
 
 PENDING_LEAVES = 123
 """How many leaves nothing acts on. It only falls: lower it when a field is acted on."""
-UNREAD_SETTINGS = 17
+UNREAD_SETTINGS = 5
 """How many settings no runtime reads. It only falls, too."""
 
 Outputs = dict[str, str]

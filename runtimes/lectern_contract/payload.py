@@ -6,6 +6,8 @@ the fields in `INDEXED`.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Literal
 
@@ -28,6 +30,7 @@ class Field:
     SOURCE = "source"
     TEXT_DIGEST = "text_digest"
     STATE = "state"
+    METADATA_TERMS = "metadata_terms"
 
     @staticmethod
     def metadata(name: str) -> str:
@@ -43,7 +46,18 @@ INDEXED: dict[str, Literal["keyword", "integer"]] = {
     Field.VERSION: "integer",
     Field.SOURCE: "keyword",
     Field.STATE: "keyword",
+    Field.METADATA_TERMS: "keyword",
 }
+
+
+def metadata_term(name: str, value: MetadataValue) -> str:
+    """Return one entry of a document's metadata as a word, so that 1, "1" and true stay apart under one index."""
+    return json.dumps([name, value], ensure_ascii=False)
+
+
+def metadata_terms(metadata: Mapping[str, MetadataValue]) -> list[str]:
+    """Return what `Field.METADATA_TERMS` of a chunk holds, in order: filters by metadata match these words."""
+    return sorted(metadata_term(name, value) for name, value in metadata.items())
 
 
 class PayloadKind(StrEnum):

@@ -78,21 +78,9 @@ UNUSED: Mapping[str, Mapping[str, Stage]] = {
 """Parts of the spec whose servers run on a cluster already, and that no answer makes use of before that stage."""
 
 UNREAD_SETTINGS: Mapping[str, Stage] = {
-    "KafkaLog.bootstrap_servers": Stage.C,
-    "KafkaLog.ca_file": Stage.C,
-    "KafkaLog.password_file": Stage.C,
-    "KafkaLog.sasl_mechanism": Stage.C,
-    "KafkaLog.security_protocol": Stage.C,
-    "KafkaLog.username_file": Stage.C,
-    "ModelServerSettings.api_key_file": Stage.C,
-    "ModelServerSettings.ca_file": Stage.C,
-    "ModelServerSettings.protocol": Stage.C,
-    "QdrantStore.api_key_file": Stage.C,
-    "QdrantStore.ca_file": Stage.C,
     "ReceiverSettings.api_keys_directory": Stage.C,
     "S3Blobs.access_key_id_file": Stage.C,
     "S3Blobs.bucket": Stage.C,
-    "S3Blobs.ca_file": Stage.C,
     "S3Blobs.region": Stage.C,
     "S3Blobs.secret_access_key_file": Stage.C,
 }

@@ -67,10 +67,11 @@ class EmbeddedStore(_Settings):
 
 
 class QdrantStore(_Settings):
-    """A Qdrant server."""
+    """A Qdrant server; `shard_by` says which shard key a partition has where it has one of its own."""
 
     kind: Literal["Qdrant"] = "Qdrant"
     url: str
+    shard_by: Literal["TenantAndAccessLevel", "Tenant"]
     api_key_file: str | None
     ca_file: str | None
 

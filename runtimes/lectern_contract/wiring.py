@@ -296,6 +296,7 @@ def _store(spec: KnowledgeBaseSpec, role: Role, *, prefix: str = "") -> StoreSet
         return EmbeddedStore()
     return QdrantStore(
         url=store.url,
+        shard_by=spec.partitioning.shard_by,
         api_key_file=_file(role, f"{prefix}vector-store-api-key", store.api_key_secret_ref),
         ca_file=_file(role, f"{prefix}vector-store-ca", store.ca_secret_ref),
     )

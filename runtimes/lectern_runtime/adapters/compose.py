@@ -7,6 +7,8 @@ that a container needs only the libraries of its own extra.
 
 from __future__ import annotations
 
+import asyncio
+import importlib
 from pathlib import Path
 from typing import NoReturn
 
@@ -19,6 +21,7 @@ from lectern_contract.settings import (
     EmbedderSettings,
     InProcessModel,
     LogSettings,
+    ModelServerSettings,
     S3Blobs,
     StoreSettings,
     WorkerSettings,
@@ -28,9 +31,11 @@ from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
 
 
 async def open_log(settings: LogSettings, data: DataDirectory | None) -> Log:
-    """The log of `settings`; an embedded one needs a data directory."""
+    """The log of `settings`; an embedded one needs a data directory, one on a cluster connects when it is used."""
     if not isinstance(settings, EmbeddedLog):
-        _not_yet("spec.messaging (Kafka)", "leave spec.messaging out to use the embedded log")
+        from lectern_runtime.adapters.kafka_log import KafkaLog
+
+        return KafkaLog(settings)
     from lectern_runtime.adapters.sqlite_log import SqliteLog
 
     return await SqliteLog.open(_needed(data, "log").log_path)
@@ -48,16 +53,25 @@ async def open_blobs(settings: BlobSettings, data: DataDirectory | None) -> Blob
 
 
 async def open_store(settings: StoreSettings, data: DataDirectory | None) -> VectorStore:
-    """The vector store of `settings`; an embedded one needs a data directory."""
+    """The vector store of `settings`; an embedded one needs a data directory, one on a cluster connects when asked."""
     if not isinstance(settings, EmbeddedStore):
-        _not_yet("spec.vectorStore (Qdrant)", "leave spec.vectorStore out to use the embedded store")
+        # Beside the event loop, which answers probes meanwhile: the client takes a second or two to load.
+        qdrant = await asyncio.to_thread(importlib.import_module, "lectern_runtime.adapters.qdrant")
+        opened: VectorStore = qdrant.QdrantVectorStore.open(settings)
+        return opened
     from lectern_runtime.adapters.edge import EdgeStore
 
     return await EdgeStore.open(_needed(data, "vector store").store_path)
 
 
 def open_embedder(settings: EmbedderSettings) -> Embedder:
-    """The embedding model of `settings`; the one in process is MiniLM and no other."""
+    """The embedding model of `settings`: a server by its protocol, or the one in process, MiniLM and no other."""
+    if isinstance(settings.source, ModelServerSettings):
+        from lectern_runtime.adapters import openai_embeddings, tei
+
+        if settings.source.protocol == "TEI":
+            return tei.TeiEmbedder.open(settings, settings.source)
+        return openai_embeddings.OpenAiEmbedder.open(settings, settings.source)
     check_embedder(settings)
     from lectern_runtime.adapters import onnx
 
@@ -67,7 +81,7 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
 def check_embedder(settings: EmbedderSettings) -> None:
     """Raise `ConfigurationError` when the model in this process is not the one that is asked for."""
     if not isinstance(settings.source, InProcessModel):
-        _not_yet("spec.embedding.server", "leave spec.embedding.server out to embed in process")
+        _not_yet("spec.embedding.server in one process", "leave spec.embedding.server out to embed in process")
     from lectern_runtime.adapters import minilm_files, onnx
 
     own, limit = minilm_files.MODEL, onnx.MAX_INPUT_TOKENS

@@ -33,13 +33,14 @@ from qdrant_edge import (
     UpdateOperation,
 )
 
-from lectern_contract.errors import ScopeDenied
+from lectern_contract.collection import DENSE, SPARSE
 from lectern_contract.ids import ChunkId, DocumentId
 from lectern_contract.payload import INDEXED, DocumentRecord, DocumentState, Field, PayloadKind
 from lectern_contract.scope import Scope
-from lectern_runtime.adapters import edge_filters, edge_points
+from lectern_runtime.adapters import edge_filters, edge_points, stored_points
 from lectern_runtime.adapters.edge_log import EngineLog
 from lectern_runtime.adapters.rank_fusion import fuse
+from lectern_runtime.adapters.store_calls import check_document, check_request
 from lectern_runtime.errors import StoreError
 from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, Scores, SearchRequest, WriteResult
 
@@ -51,7 +52,6 @@ _NEVER_INDEX = 10_000_000  # KB
 _POINTS_AT_ONCE = 256  # of one write-ahead log entry: about 1 MB
 _POINTS_BETWEEN_FLUSHES = 10_000  # a flush stops the interpreter for 0.2 to 0.4 s and lets the log be trimmed
 _OVERFETCH = 8  # equal scores come in random order; these few more usually show where the run of them ends
-_MOST_ASKED = 1_000
 _MOST_FETCHED = 10_000  # of equal scores; beyond, which of them are chosen is left to the engine
 _PAGE = 500
 _SCHEMA = {"keyword": PayloadSchemaType.Keyword, "integer": PayloadSchemaType.Integer}
@@ -71,10 +71,8 @@ class EdgeCollection:
         """Make the shard in the new directory `path`, with the payload indexes."""
         path.mkdir(parents=True)
         collection = cls(spec, path, _engine(spec.name, EdgeShard.create, str(path), _config(spec)))
-        indexes = {name: _SCHEMA[kind] for name, kind in INDEXED.items()}
-        indexes[edge_filters.METADATA_TERMS] = PayloadSchemaType.Keyword
-        for name, schema in indexes.items():
-            collection._update(UpdateOperation.create_field_index(name, schema))
+        for name, kind in INDEXED.items():
+            collection._update(UpdateOperation.create_field_index(name, _SCHEMA[kind]))
         collection._call(collection._shard.flush)
         return collection
 
@@ -110,7 +108,7 @@ class EdgeCollection:
 
     def search(self, scope: Scope, request: SearchRequest) -> list[Hit]:
         """The best `request.limit` chunks of the scope; payloads are read for these only."""
-        _check_request(request)
+        check_request(request)
         visible = edge_filters.chunks_of_scope(scope)
         ranked = self._ranked(visible, request)[: request.limit]
         if not ranked:
@@ -118,34 +116,30 @@ class EdgeCollection:
         ids: list[Any] = [id_ for id_, _ in ranked]
         stored = self._call(self._shard.retrieve, ids, True, False)
         payloads = {str(point.id): point.payload for point in stored}
-        return [Hit(ChunkId(id_), edge_points.read_chunk(payloads[id_]), scores) for id_, scores in ranked]
+        return [Hit(ChunkId(id_), stored_points.read_chunk(payloads[id_]), scores) for id_, scores in ranked]
 
     def get_record(self, scope: Scope, document: DocumentId) -> DocumentRecord | None:
         """The record of a document, or None."""
         found = next(self._scroll(edge_filters.record_of(scope, document), payload=True), None)
-        return None if found is None else edge_points.read_record(found.payload)
+        return None if found is None else stored_points.read_record(found.payload)
 
     def known_vectors(self, scope: Scope, document: DocumentId) -> dict[str, NDArray[np.float32]]:
         """Dense vectors, shape (dimensions,), of the document's chunks by text digest."""
-        stored = self._scroll(
-            edge_filters.chunks_of(scope, document), payload=[Field.TEXT_DIGEST], vectors=[edge_points.DENSE]
-        )
-        return {
-            point.payload[Field.TEXT_DIGEST]: np.array(point.vector[edge_points.DENSE], np.float32) for point in stored
-        }
+        stored = self._scroll(edge_filters.chunks_of(scope, document), payload=[Field.TEXT_DIGEST], vectors=[DENSE])
+        return {point.payload[Field.TEXT_DIGEST]: np.array(point.vector[DENSE], np.float32) for point in stored}
 
     def list_records(self, scope: Scope, *, after: DocumentId | None, limit: int) -> list[DocumentRecord]:
         """Records in order of document id: the engine scrolls in the order of ids."""
         # One more than asked for: the engine begins at `after` itself.
         stored = self._scroll(edge_filters.records_of_scope(scope), payload=True, first=after, page=limit + 1)
         later = (point for point in stored if str(point.id) != after)
-        return [edge_points.read_record(point.payload) for point in islice(later, limit)]
+        return [stored_points.read_record(point.payload) for point in islice(later, limit)]
 
     # ------------------------------------------------------------------------------------- writing
 
     def write_document(self, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]) -> WriteResult:
         """The protocol of ports.VectorStore.write_document; returns when the engine's log is on the disk."""
-        _check_document(scope, record, chunks)
+        check_document(scope, record, chunks)
         points = [edge_points.chunk_point(chunk, self.spec) for chunk in chunks]
         document, version = record.document_id, record.version
         guard = edge_filters.overwritable(scope, version=version)
@@ -193,9 +187,7 @@ class EdgeCollection:
     def _dense(self, visible: Filter, request: SearchRequest, wanted: int) -> list[tuple[str, float]]:
         if request.dense is None:
             raise StoreError(f"a search of mode {request.mode} needs a dense vector")
-        query = Query.Nearest(
-            edge_points.dense_values(request.dense, self.spec, what="the question"), edge_points.DENSE
-        )
+        query = Query.Nearest(stored_points.dense_values(request.dense, self.spec, what="the question"), DENSE)
         found = self._nearest(query, visible, SearchParams(exact=True), wanted)
         return [(id_, max(-1.0, min(1.0, score))) for id_, score in found]
 
@@ -207,7 +199,7 @@ class EdgeCollection:
             )
         if request.sparse is None:
             raise StoreError(f"a search of mode {request.mode} needs a sparse vector")
-        query = Query.Nearest(edge_points.sparse_values(request.sparse, what="the question"), edge_points.SPARSE)
+        query = Query.Nearest(edge_points.sparse_values(request.sparse, what="the question"), SPARSE)
         # How rare a term is must not tell, or depend on, what other readers have.
         return self._nearest(query, visible, SearchParams(exact=True, idf=IdfParams(corpus=visible)), wanted)
 
@@ -264,32 +256,8 @@ def _engine(collection: str, function: Callable[P, R], /, *args: P.args, **kwarg
 def _config(spec: CollectionSpec) -> EdgeConfig:
     """Write-ahead log always on: without it a crash loses what was acknowledged, and two processes may write."""
     return EdgeConfig(
-        vectors={edge_points.DENSE: EdgeVectorParams(size=spec.dimensions, distance=Distance.Cosine)},
-        sparse_vectors={edge_points.SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)} if spec.sparse else None,
+        vectors={DENSE: EdgeVectorParams(size=spec.dimensions, distance=Distance.Cosine)},
+        sparse_vectors={SPARSE: EdgeSparseVectorParams(modifier=Modifier.Idf)} if spec.sparse else None,
         optimizers=EdgeOptimizersConfig(indexing_threshold=_NEVER_INDEX),
         wal_enabled=True,
     )
-
-
-def _check_request(request: SearchRequest) -> None:
-    if not (1 <= request.limit <= _MOST_ASKED and 1 <= request.candidates <= _MOST_ASKED):
-        raise StoreError(f"a search needs a limit and candidates from 1 to {_MOST_ASKED}")
-    if not (request.rrf_k >= 1 and request.sparse_weight > 0):
-        raise StoreError("a search needs rrf_k of at least 1 and a sparse weight above 0")
-
-
-def _check_document(scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]) -> None:
-    """Refuse a write that would put something where the scope does not reach or the version guard does not hold."""
-    partition = scope.partition
-    for payload in (record, *(chunk.payload for chunk in chunks)):
-        if (payload.tenant, payload.access_level) != (partition.tenant, partition.access_level):
-            raise ScopeDenied(
-                f"document {record.document_id} belongs to {payload.tenant}/{payload.access_level} "
-                f"and cannot be written as {partition.key}"
-            )
-        if (payload.document_id, payload.version) != (record.document_id, record.version):
-            raise StoreError(f"document {record.document_id}: a chunk is of another document or version")
-    if chunks and record.state is not DocumentState.INDEXED:
-        raise StoreError(f"document {record.document_id} is {record.state.value} and cannot have chunks")
-    if len({chunk.id for chunk in chunks}) != len(chunks):
-        raise StoreError(f"document {record.document_id}: two chunks have one id")

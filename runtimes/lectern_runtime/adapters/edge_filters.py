@@ -7,27 +7,19 @@ turns a boolean into an integer (seen with 0.9.0).
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchValue, RangeFloat
 
 from lectern_contract.errors import ScopeDenied
 from lectern_contract.ids import DocumentId
-from lectern_contract.payload import Field, MetadataValue, PayloadKind
-from lectern_contract.scope import FieldFilter, FilterValue, Scope
+from lectern_contract.payload import Field, PayloadKind, metadata_term
+from lectern_contract.scope import FieldFilter, Scope
 
 if TYPE_CHECKING:
     from qdrant_edge import ConditionType
 
-METADATA_TERMS = "metadata_terms"
 _METADATA_PREFIX = Field.metadata("")
-
-
-def metadata_terms(metadata: Mapping[str, MetadataValue]) -> list[str]:
-    """The entries of a document's metadata as words of one keyword field, in order."""
-    return sorted(_term(name, value) for name, value in metadata.items())
 
 
 def chunks_of_scope(scope: Scope) -> Filter:
@@ -72,15 +64,13 @@ def _scope(scope: Scope) -> list[ConditionType]:
 def _condition(each: FieldFilter) -> ConditionType:
     if each.field.startswith(_METADATA_PREFIX):
         name = each.field.removeprefix(_METADATA_PREFIX)
-        return FieldCondition(METADATA_TERMS, match=MatchAny([_term(name, value) for value in each.values]))
+        return FieldCondition(
+            Field.METADATA_TERMS, match=MatchAny([metadata_term(name, value) for value in each.values])
+        )
     words = [value for value in each.values if isinstance(value, str)]
     if len(words) != len(each.values):
         raise ScopeDenied(f"the store matches the field {each.field!r} with words only")
     return FieldCondition(each.field, match=MatchAny(words))
-
-
-def _term(name: str, value: FilterValue) -> str:
-    return json.dumps([name, value], ensure_ascii=False)
 
 
 def _kind(kind: PayloadKind) -> ConditionType:

@@ -1,42 +1,28 @@
-"""Turns chunks and document records into points of Qdrant's engine and back, and refuses what it would take silently.
+"""Turns chunks and document records into points of Qdrant's engine, with what `stored_points` checks.
 
-`edge_collection.py` calls it on every write and for the final hits of a search.
+`edge_collection.py` calls it on every write and for the vectors of a question.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import ValidationError
 from qdrant_edge import Point
 from qdrant_edge import SparseVector as EngineSparse
 
-from lectern_contract.payload import ChunkPayload, DocumentRecord
-from lectern_runtime.adapters.edge_filters import METADATA_TERMS, metadata_terms
-from lectern_runtime.errors import StoreError, VectorInvalid
+from lectern_contract.collection import DENSE, SPARSE
+from lectern_contract.payload import DocumentRecord
+from lectern_runtime.adapters import stored_points
 from lectern_runtime.ports import Chunk, CollectionSpec, SparseVector
-
-DENSE, SPARSE = "dense", "sparse"
-_LARGEST_TERM = (1 << 32) - 1
-_LENGTH_TOLERANCE = 1e-3  # float32 rounding is about 1e-6; a vector that was never normalised is far outside
 
 
 def chunk_point(chunk: Chunk, spec: CollectionSpec) -> Point:
     """The point of a chunk; raises VectorInvalid when a vector does not fit `spec`."""
-    if (chunk.sparse is not None) != spec.sparse:
-        raise VectorInvalid(
-            f"chunk {chunk.id} has {'a' if chunk.sparse else 'no'} sparse vector, but collection {spec.name!r} "
-            f"was made {'with' if spec.sparse else 'without'} them"
-        )
-    vectors: dict[str, Any] = {DENSE: dense_values(chunk.dense, spec, what=f"chunk {chunk.id}")}
+    stored_points.check_sparse(chunk, spec)
+    vectors: dict[str, Any] = {DENSE: stored_points.dense_values(chunk.dense, spec, what=f"chunk {chunk.id}")}
     if chunk.sparse is not None:
         vectors[SPARSE] = sparse_values(chunk.sparse, what=f"chunk {chunk.id}")
-    payload = chunk.payload.model_dump(mode="json")
-    payload[METADATA_TERMS] = metadata_terms(chunk.payload.metadata)
-    return Point(chunk.id, vectors, payload)
+    return Point(chunk.id, vectors, stored_points.chunk_payload(chunk))
 
 
 def record_point(record: DocumentRecord) -> Point:
@@ -44,51 +30,7 @@ def record_point(record: DocumentRecord) -> Point:
     return Point(record.document_id, {}, record.model_dump(mode="json"))
 
 
-def read_chunk(payload: Mapping[str, Any] | None) -> ChunkPayload:
-    """The payload of a stored chunk; raises StoreError when it is not one."""
-    try:
-        return ChunkPayload.model_validate(payload)
-    except ValidationError as error:
-        raise StoreError(_unreadable("chunk", error)) from None
-
-
-def read_record(payload: Mapping[str, Any] | None) -> DocumentRecord:
-    """The stored document record; raises StoreError when it is not one."""
-    try:
-        return DocumentRecord.model_validate(payload)
-    except ValidationError as error:
-        raise StoreError(_unreadable("document record", error)) from None
-
-
-def dense_values(vector: NDArray[np.float32], spec: CollectionSpec, *, what: str) -> list[float]:
-    """The vector as the engine takes it; raises VectorInvalid unless it is finite, of length 1 and the right size."""
-    if vector.shape != (spec.dimensions,):
-        raise VectorInvalid(
-            f"the dense vector of {what} has shape {vector.shape}, but collection {spec.name!r} was made for "
-            f"({spec.dimensions},); was the embedding model changed without a new index generation?"
-        )
-    length = float(np.linalg.norm(vector))
-    # NaN and infinity fail this comparison too; the engine would take them and rank at random.
-    if not abs(length - 1.0) <= _LENGTH_TOLERANCE:
-        raise VectorInvalid(
-            f"the dense vector of {what} has length {length:.4g} instead of 1; check the embedding model's output"
-        )
-    values: list[float] = vector.tolist()
-    return values
-
-
 def sparse_values(vector: SparseVector, *, what: str) -> EngineSparse:
     """The term weights as the engine takes them; raises VectorInvalid for what it would store and never find."""
-    indices = vector.indices
-    if len(indices) != len(vector.values) or len(set(indices)) != len(indices):
-        raise VectorInvalid(f"the sparse vector of {what} needs one weight for each of its distinct terms")
-    if indices and not (min(indices) >= 0 and max(indices) <= _LARGEST_TERM):
-        raise VectorInvalid(f"the sparse vector of {what} has a term number outside 0 to 2^32 - 1")
-    if not np.isfinite(vector.values).all():
-        raise VectorInvalid(f"the sparse vector of {what} has a weight that is not a finite number")
-    return EngineSparse(list(indices), list(vector.values))
-
-
-def _unreadable(kind: str, error: ValidationError) -> str:
-    fields = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
-    return f"a stored {kind} cannot be read, wrong fields: {fields}; build a new index generation"
+    stored_points.check_terms(vector, what=what)
+    return EngineSparse(list(vector.indices), list(vector.values))

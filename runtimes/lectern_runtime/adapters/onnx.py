@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as onnx_errors
 from tokenizers import Encoding, Tokenizer
 
-from lectern_runtime.adapters import minilm_files
-from lectern_runtime.errors import EmbedderFailed, InputTooLong, TextNotUnicode
+from lectern_runtime.adapters import minilm_files, text_windows
+from lectern_runtime.errors import EmbedderFailed, InputTooLong
 from lectern_runtime.ports import EmbedderInfo, Vectors
 
 DIMENSIONS = 384
@@ -34,7 +34,6 @@ MAX_BATCH_TOKENS = MAX_BATCH_SIZE * MAX_INPUT_TOKENS
 PASS_TOKENS = MAX_INPUT_TOKENS
 # What the tokeniser sees at once. Its own records take 200 bytes a character, so a long document must not pass whole.
 WINDOW_CHARACTERS = 65_536
-BREAKS = " \t\n\r"  # a few of the characters that no token crosses are enough
 
 RUN_ERRORS = (onnx_errors.Fail, onnx_errors.InvalidArgument, onnx_errors.RuntimeException)
 
@@ -144,7 +143,7 @@ class OnnxMiniLm:
 
     def _plan(self, texts: Sequence[str]) -> list[Pass]:
         tokens = []
-        for index, text in enumerate(_unicode(texts)):
+        for index, text in enumerate(text_windows.unicode(texts)):
             ids = [token for _, encoding in self._encodings(text) for token in encoding.ids]
             if len(ids) + 2 > MAX_INPUT_TOKENS:
                 raise InputTooLong(index=index, tokens=len(ids) + 2, limit=MAX_INPUT_TOKENS)
@@ -154,7 +153,7 @@ class OnnxMiniLm:
     def _offsets(self, texts: Sequence[str]) -> list[list[tuple[int, int]]]:
         return [
             [(at + start, at + end) for at, encoding in self._encodings(text) for start, end in encoding.offsets]
-            for text in _unicode(texts)
+            for text in text_windows.unicode(texts)
         ]
 
     def _encodings(self, text: str) -> Iterator[tuple[int, Encoding]]:
@@ -188,15 +187,7 @@ def windows(text: str) -> Iterator[tuple[int, int]]:
     No token of this model crosses white space, so the tokens of the windows are the tokens of the text. Only a
     stretch without any, longer than a window, comes apart into more tokens.
     """
-    start = 0
-    while len(text) - start > WINDOW_CHARACTERS:
-        end = start + WINDOW_CHARACTERS
-        while end > start + 1 and text[end] not in BREAKS:
-            end -= 1
-        end = end if end > start + 1 else start + WINDOW_CHARACTERS
-        yield start, end
-        start = end
-    yield start, len(text)
+    return text_windows.windows(text, WINDOW_CHARACTERS)
 
 
 def open_tokenizer(files: minilm_files.ModelFiles) -> Tokenizer:
@@ -244,12 +235,3 @@ def session_forward(session: onnxruntime.InferenceSession) -> Forward:
         return np.asarray(vectors, np.float32)
 
     return forward
-
-
-def _unicode(texts: Sequence[str]) -> list[str]:
-    for index, text in enumerate(texts):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise TextNotUnicode(index=index, position=error.start) from error
-    return list(texts)

@@ -1,7 +1,8 @@
 """The embedding worker as a program: `python -m lectern_runtime.embed --settings FILE` works until it is told to stop.
 
-The operator runs it as a Deployment. SIGTERM lets it finish what is embedded; the exit status is 0 then, 1 for
-a fault of the world at the start, and 2 for one of the configuration or the data directory.
+The operator runs it as a Deployment. Its port answers as soon as the settings are read; what is away in the world is
+waited for and told at `/readyz`. SIGTERM ends the waiting, or lets it finish what is embedded; the exit status is 0
+then, and 2 for a fault of the configuration or the data directory.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import contextlib
 import logging
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -19,15 +21,18 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from lectern_contract import names, settings
-from lectern_contract.errors import LecternError
+from lectern_contract.errors import DependencyError, LecternError
 from lectern_contract.settings import WorkerSettings
 from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.embed.worker import Worker
+from lectern_runtime.opening import Patience, Readiness, unless_stopped
 from lectern_runtime.telemetry import health
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
+LONG_RUN_SECONDS = 60.0
+"""A worker that ran as long and then failed is tried again soon, as one that fails for the first time."""
 logger = logging.getLogger("lectern.worker")
 
 
@@ -50,34 +55,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _work(loaded: WorkerSettings, data_dir: Path | None, port: int, *, once: bool) -> None:
-    stop, ready, registry = asyncio.Event(), asyncio.Event(), CollectorRegistry()
+    stop, readiness, registry = asyncio.Event(), Readiness(), CollectorRegistry()
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    patience = Patience(readiness)
     async with contextlib.AsyncExitStack() as stack:
         stack.enter_context(
             health.serving(
                 ("0.0.0.0", port),  # noqa: S104 probes come from the node
                 registry=registry,
                 configuration=_configuration(loaded),
-                ready=ready.is_set,
+                not_ready=lambda: readiness.reason,
             )
         )
-        data = None
-        if data_dir is not None:
-            data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
-        log = await compose.open_log(loaded.log, data)
-        stack.push_async_callback(log.close)
-        blobs = await compose.open_blobs(loaded.blobs, data)
-        stack.push_async_callback(blobs.close)
-        store = await compose.open_store(loaded.store, data)
-        stack.push_async_callback(store.close)
-        embedder = compose.open_embedder(loaded.embedder)
-        stack.push_async_callback(embedder.close)
-        metrics = WorkerMetrics(registry)
-        worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, metrics=metrics)
-        await worker.ensure()
-        ready.set()
-        await worker.run(stop, until_caught_up=once)
+        worker = await unless_stopped(stop, _open(loaded, data_dir, registry, patience, stack))
+        if worker is not None:
+            await _run(worker, stop, patience, once=once)
+
+
+async def _open(
+    loaded: WorkerSettings,
+    data_dir: Path | None,
+    registry: CollectorRegistry,
+    patience: Patience,
+    stack: contextlib.AsyncExitStack,
+) -> Worker:
+    """The worker with every adapter that the settings ask for, closed with `stack`; waits for what is away."""
+    data = None
+    if data_dir is not None:
+        data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
+    log = await patience.opened("log", lambda: compose.open_log(loaded.log, data))
+    stack.push_async_callback(log.close)
+    blobs = await patience.opened("blob-store", lambda: compose.open_blobs(loaded.blobs, data))
+    stack.push_async_callback(blobs.close)
+    store = await patience.opened("vector-store", lambda: compose.open_store(loaded.store, data))
+    stack.push_async_callback(store.close)
+    embedder = compose.open_embedder(loaded.embedder)
+    stack.push_async_callback(embedder.close)
+    metrics = WorkerMetrics(registry)
+    worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, metrics=metrics)
+    await patience.opened("vector-store", worker.ensure)
+    return worker
+
+
+async def _run(worker: Worker, stop: asyncio.Event, patience: Patience, *, once: bool) -> None:
+    """Work until `stop`; what the worker could not wait for by itself is waited for here, and it begins anew."""
+    attempt = 0
+    while not stop.is_set():
+        patience.readiness.done()
+        began = time.monotonic()
+        try:
+            await worker.run(stop, until_caught_up=once)
+            return
+        except DependencyError as error:
+            attempt = 0 if time.monotonic() - began > LONG_RUN_SECONDS else attempt + 1
+            await unless_stopped(stop, patience.pause(attempt, error))
 
 
 def _configuration(loaded: WorkerSettings) -> dict[str, str]:

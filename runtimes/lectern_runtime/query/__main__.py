@@ -1,7 +1,8 @@
 """The query runtime as a program: `python -m lectern_runtime.query --settings FILE` serves until it is told to stop.
 
-The operator runs it as a Deployment. SIGTERM lets it finish the requests that it has; the exit status is 0 then, 1
-for a fault of the world at the start, and 2 for one of the configuration or the data directory.
+The operator runs it as a Deployment. Its port answers as soon as the settings are read; what is away in the world is
+waited for and told at `/readyz`. SIGTERM ends the waiting, or lets it finish the requests that it has; the exit status
+is 0 then, and 2 for a fault of the configuration or the data directory.
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ import asyncio
 import contextlib
 import logging
 import signal
+import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from prometheus_client import CollectorRegistry
@@ -27,8 +31,10 @@ from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.opening import Patience, Readiness
 from lectern_runtime.ports import Embedder, VectorStore
 from lectern_runtime.query.app import create_app
+from lectern_runtime.query.opening import Front
 from lectern_runtime.query.services import Services
 from lectern_runtime.telemetry.logging import configure
 
@@ -57,22 +63,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, port: int) -> None:
+    """Answer at the port at once, and questions once everything is open; a fault of the configuration ends both."""
+    registry, readiness = CollectorRegistry(), Readiness()
     async with contextlib.AsyncExitStack() as stack:
-        server = stack.enter_context(programs.listening(host, port))
-        app = create_app(loaded, await _open(loaded, data_dir, stack))
+        listener = stack.enter_context(programs.listening(host, port))
+        front = Front(loaded, registry=registry, readiness=readiness)
         config = uvicorn.Config(
-            app,
+            front,
             access_log=False,
             limit_concurrency=programs.MOST_CONNECTIONS,
             log_config=None,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
         )
-        await _Server(config).serve(sockets=[server])
+        server = _Server(config)
+        opened = _open_behind(front, loaded, data_dir, registry, Patience(readiness), stack)
+        opening = asyncio.create_task(server.after_start(opened))
+        opening.add_done_callback(server.end_if_failed)
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            opening.cancel()
+            (ended,) = await asyncio.gather(opening, return_exceptions=True)
+        if isinstance(ended, Exception):
+            raise ended
+
+
+async def _open_behind(
+    front: Front,
+    loaded: QuerySettings,
+    data_dir: Path | None,
+    registry: CollectorRegistry,
+    patience: Patience,
+    stack: contextlib.AsyncExitStack,
+) -> None:
+    services = await _open(loaded, data_dir, registry, patience, stack)
+    await front.serve(create_app(loaded, services), stack)
+    patience.readiness.done()
 
 
 class _Server(uvicorn.Server):
     """A uvicorn that ends at a signal and leaves it at that: raised again, it would end us before adapters close."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._answers = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._answers.set()
+
+    async def after_start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do `work` once the port answers."""
+        try:
+            await self._answers.wait()
+        except asyncio.CancelledError:
+            work.close()
+            raise
+        await work
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -81,13 +129,24 @@ class _Server(uvicorn.Server):
             loop.add_signal_handler(each, self.handle_exit, each, None)
         yield
 
+    def end_if_failed(self, opening: asyncio.Task[None]) -> None:
+        """End when what was to be served cannot be opened."""
+        if not opening.cancelled() and opening.exception() is not None:
+            self.should_exit = True
 
-async def _open(loaded: QuerySettings, data_dir: Path | None, stack: contextlib.AsyncExitStack) -> Services:
-    """Every adapter that the settings ask for, closed with `stack`; equal settings share one."""
+
+async def _open(
+    loaded: QuerySettings,
+    data_dir: Path | None,
+    registry: CollectorRegistry,
+    patience: Patience,
+    stack: contextlib.AsyncExitStack,
+) -> Services:
+    """Every adapter that the settings ask for, closed with `stack`; equal settings share one. Waits for the world."""
     data = None
     if data_dir is not None:
         data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
-    log = await compose.open_log(loaded.log, data)
+    log = await patience.opened("log", lambda: compose.open_log(loaded.log, data))
     stack.push_async_callback(log.close)
     opened_stores: dict[str, VectorStore] = {}
     opened_embedders: dict[str, Embedder] = {}
@@ -96,7 +155,7 @@ async def _open(loaded: QuerySettings, data_dir: Path | None, stack: contextlib.
     for kb in loaded.knowledge_bases:
         where, model = kb.store.model_dump_json(), kb.embedder.model_dump_json()
         if where not in opened_stores:
-            opened_stores[where] = await compose.open_store(kb.store, data)
+            opened_stores[where] = await patience.opened("vector-store", partial(compose.open_store, kb.store, data))
             stack.push_async_callback(opened_stores[where].close)
         if model not in opened_embedders:
             opened_embedders[model] = compose.open_embedder(kb.embedder)
@@ -108,7 +167,7 @@ async def _open(loaded: QuerySettings, data_dir: Path | None, stack: contextlib.
         generator=ExtractiveGenerator(loaded.knowledge_bases[0].sparse_language),
         cache=MemoryAnswerCache() if loaded.exact_cache_ttl_seconds is not None else None,
         log=log,
-        registry=CollectorRegistry(),
+        registry=registry,
         config_hash=config_hash(loaded),
     )
 

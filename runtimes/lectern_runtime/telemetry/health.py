@@ -28,11 +28,12 @@ def serving(
     *,
     registry: CollectorRegistry,
     configuration: Mapping[str, str],
-    ready: Callable[[], bool],
+    not_ready: Callable[[], str],
 ) -> Iterator[int]:
     """Answer on `address` until the context is left; yields the port. Raises `ConfigurationError` when it is taken.
 
-    `configuration` is what `/configz` tells; `ready` decides whether `/readyz` says 200 or 503.
+    `configuration` is what `/configz` tells; `/readyz` says 503 with the reason that `not_ready` gives, or 200 where
+    it gives none.
     """
 
     def reply(path: str) -> Reply:
@@ -40,8 +41,9 @@ def serving(
             case "/livez":
                 return _json(HTTPStatus.OK, {"live": True})
             case "/readyz":
-                is_ready = ready()
-                return _json(HTTPStatus.OK if is_ready else HTTPStatus.SERVICE_UNAVAILABLE, {"ready": is_ready})
+                reason = not_ready()
+                status = HTTPStatus.SERVICE_UNAVAILABLE if reason else HTTPStatus.OK
+                return _json(status, {"ready": not reason, "reason": reason})
             case "/configz":
                 return _json(HTTPStatus.OK, configuration)
             case "/metrics":

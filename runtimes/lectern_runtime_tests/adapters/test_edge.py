@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from qdrant_edge import EdgeShard, Fusion, IdfParams, Prefetch, Query, QueryRequest, SearchParams
 
+from lectern_contract.collection import DENSE, SPARSE
 from lectern_contract.errors import ConfigurationError, DataDirectoryError
 from lectern_contract.ids import chunk_id
 from lectern_runtime.adapters import edge_filters, edge_points
@@ -98,8 +99,8 @@ async def test_fusion_agrees_with_the_engines_own(quick_path: Path, store: EdgeS
     for request, hits in zip(asked, ours, strict=True):
         assert request.dense is not None
         assert request.sparse is not None
-        dense = Query.Nearest(request.dense.tolist(), edge_points.DENSE)
-        sparse = Query.Nearest(edge_points.sparse_values(request.sparse, what="test"), edge_points.SPARSE)
+        dense = Query.Nearest(request.dense.tolist(), DENSE)
+        sparse = Query.Nearest(edge_points.sparse_values(request.sparse, what="test"), SPARSE)
         idf = SearchParams(exact=True, idf=IdfParams(corpus=visible))
         lists = [
             Prefetch(request.candidates, dense, filter=visible, params=SearchParams(exact=True)),

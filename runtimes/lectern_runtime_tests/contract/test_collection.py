@@ -58,6 +58,7 @@ def test_collection_of_the_defaults() -> None:
             Index("access_level", "keyword", tenant=True, graph=True),
             Index("document_id", "keyword", graph=False),
             Index("kind", "keyword", graph=False),
+            Index("metadata_terms", "keyword", graph=False),
             Index("source", "keyword", graph=False),
             Index("state", "keyword", graph=False),
             Index("tenant", "keyword", tenant=True, graph=True),

@@ -73,13 +73,14 @@ def test_faults_of_the_configuration_end_with_status_2(tmp_path: Path, caplog: p
         (connector.main, str(tmp_path / "absent.json"), "name the settings file with --settings"),
         (connector.main, str(wrong), "settings.json"),
         (connector.main, for_worker, "holds the settings of a worker; this program is the connector"),
-        (connector.main, for_connector, "has no adapter for it yet"),
+        (connector.main, for_connector, "no server for the blob store"),
         (worker.main, for_connector, "holds the settings of a connector; this program is the worker"),
         (worker.main, for_worker, "no data directory"),
     ]
     for main, file, words in cases:
         caplog.clear()
-        assert main(["--settings", file]) == 2
+        arguments = ["--port", "0"] if main is worker.main else []
+        assert main(["--settings", file, *arguments]) == 2
         assert words in caplog.text
 
 

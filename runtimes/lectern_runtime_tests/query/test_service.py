@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -68,7 +70,7 @@ async def test_not_ready_says_which_component(empty_world: World, broken: str, m
 
 async def test_configz_tells_what_was_loaded_and_no_secret(world: World) -> None:
     url = "http://user:hunter2@qdrant"  # secret-scan: allow, it must not be told
-    store = contract.QdrantStore(url=url, api_key_file="/etc/key", ca_file=None)
+    store = contract.QdrantStore(url=url, shard_by="Tenant", api_key_file="/etc/key", ca_file=None)
     settings = query_settings(knowledge_bases=(knowledge_base(store=store),))
     async with calling(world.app(settings)) as client:
         response = await client.get("/configz")
@@ -238,7 +240,7 @@ def test_a_fault_of_the_configuration_is_exit_status_2(tmp_path: Path) -> None:
     path.write_text(contract.canonical(query_settings()))
     assert programs.load_settings(path, QuerySettings) == query_settings()
     done = subprocess.run(
-        [sys.executable, "-m", "lectern_runtime.query", "--settings", str(path)],
+        [sys.executable, "-m", "lectern_runtime.query", "--settings", str(path), "--port", "0"],
         capture_output=True,
         text=True,
         check=False,
@@ -269,6 +271,7 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
     command = [sys.executable, "-m", "lectern_runtime.query", *arguments]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as running:
         try:
+            until_it_answers(f"http://127.0.0.1:{port}/readyz", lambda body: body["components"][0]["name"] != "opening")
             loaded = until_it_answers(f"http://127.0.0.1:{port}/configz")
         finally:
             running.terminate()
@@ -280,15 +283,17 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
         pass  # it was given free
 
 
-def until_it_answers(url: str) -> dict[str, object]:
+def until_it_answers(url: str, wanted: Callable[[dict[str, Any]], bool] = lambda _: True) -> dict[str, Any]:
     for _ in range(200):
         try:
-            body: dict[str, object] = httpx.get(url).json()
+            body: dict[str, Any] = httpx.get(url).json()
         except httpx.ConnectError:
             time.sleep(0.1)
         else:
-            return body
-    raise AssertionError(f"nothing answers at {url}")
+            if wanted(body):
+                return body
+            time.sleep(0.05)
+    raise AssertionError(f"nothing that is wanted answers at {url}")
 
 
 def test_two_apps_do_not_share_anything(world: World) -> None:

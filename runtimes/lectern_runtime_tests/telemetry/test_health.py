@@ -24,16 +24,17 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_the_port_tells_life_readiness_metrics_and_configuration() -> None:
-    registry, ready = CollectorRegistry(), [False]
+    registry, reasons = CollectorRegistry(), ["waiting for the log"]
     Counter("documents", "Documents.", registry=registry).inc(3)
     configuration = {"runtime": "worker", "config_hash": "abc"}
 
     with health.serving(
-        ("127.0.0.1", 0), registry=registry, configuration=configuration, ready=lambda: ready[0]
+        ("127.0.0.1", 0), registry=registry, configuration=configuration, not_ready=lambda: reasons[-1]
     ) as port:
         assert get(port, "/livez")[0] == 200
-        assert get(port, "/readyz")[0] == 503
-        ready[0] = True
+        status, body = get(port, "/readyz")
+        assert (status, json.loads(body)) == (503, {"ready": False, "reason": "waiting for the log"})
+        reasons.append("")
         assert get(port, "/readyz?verbose")[0] == 200
         assert json.loads(get(port, "/configz")[1]) == configuration
         assert "documents_total 3.0" in get(port, "/metrics")[1]
@@ -48,6 +49,6 @@ def test_a_port_in_use_is_said() -> None:
         address = ("127.0.0.1", taken.getsockname()[1])
         with (
             pytest.raises(ConfigurationError, match="cannot be used"),
-            health.serving(address, registry=CollectorRegistry(), configuration={}, ready=lambda: True),
+            health.serving(address, registry=CollectorRegistry(), configuration={}, not_ready=lambda: ""),
         ):
             pytest.fail("it was opened twice")

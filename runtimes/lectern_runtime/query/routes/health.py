@@ -119,25 +119,26 @@ async def configz(request: Request) -> Loaded:
 
 
 async def _knowledge_base(runtime: Runtime, kb: SearchedKnowledgeBase) -> tuple[Component, Component]:
-    collection, embeds = await asyncio.gather(_collection(runtime, kb), _embeds(runtime, kb))
+    found, embeds = await asyncio.gather(_resolved(runtime, kb), _embeds(runtime, kb))
+    collection, answers = found
+    detail = f"alias {kb.alias} stands for {collection or 'nothing'}" if answers else "the vector store does not answer"
     return (
-        Component(
-            name=f"index/{kb.name}",
-            ready=collection is not None,
-            detail=f"alias {kb.alias} stands for {collection}"
-            if collection
-            else f"alias {kb.alias} stands for nothing",
-        ),
+        Component(name=f"index/{kb.name}", ready=collection is not None, detail=detail),
         Component(name=f"embedder/{kb.name}", ready=embeds is None, detail=embeds or f"{kb.embedder.model} answers"),
     )
 
 
 async def _collection(runtime: Runtime, kb: SearchedKnowledgeBase) -> str | None:
+    return (await _resolved(runtime, kb))[0]
+
+
+async def _resolved(runtime: Runtime, kb: SearchedKnowledgeBase) -> tuple[str | None, bool]:
+    """The collection behind the alias, and whether the store answered."""
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            return await runtime.services.stores[kb.name].resolve_alias(kb.alias)
+            return await runtime.services.stores[kb.name].resolve_alias(kb.alias), True
     except (LecternError, TimeoutError):
-        return None
+        return None, False
 
 
 async def _embeds(runtime: Runtime, kb: SearchedKnowledgeBase) -> str | None:

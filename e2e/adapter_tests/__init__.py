@@ -1,0 +1,1 @@
+"""The runtimes' adapters against the real servers that they are for."""
