@@ -1,4 +1,4 @@
-"""aiokafka's connections to one cluster, made fit for a program that runs for months.
+"""Connections of aiokafka to one cluster, made fit for a program that runs for months.
 
 aiokafka's own client makes topics by asking for them, keeps the password that it began with, and never looks at the
 servers of the settings again once it has heard of brokers. `tame` mends these three in the client of a producer or a
