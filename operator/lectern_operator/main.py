@@ -290,7 +290,8 @@ def kopf_settings() -> kopf.OperatorSettings:
     settings.networking.enforce_retry_after = True
     settings.watching.inactivity_timeout = INACTIVITY_SECONDS
     settings.posting.enabled = False
-    settings.persistence.finalizer = f"{LABEL_PREFIX}/external-state"
+    # never set, because no handler asks for one; and never ours, because kopf takes its own away where nobody does
+    settings.persistence.finalizer = f"{LABEL_PREFIX}/never-set"
     settings.persistence.progress_storage = NoProgress()
     settings.persistence.diffbase_storage = NoDiff()
     watching.select(settings)
@@ -335,7 +336,8 @@ def logs(level: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("kopf").setLevel(logging.WARNING)
+    for name in ("httpx", "kopf"):  # httpx tells every request
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _positive(text: str) -> int:

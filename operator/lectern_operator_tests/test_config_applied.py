@@ -62,6 +62,15 @@ def test_a_pod_that_refuses_its_file_is_reported_with_its_last_words() -> None:
     assert found.message.endswith("settings.json: schema_version: wrong; this one reads schema version 1")
 
 
+def test_last_words_in_json_are_told_without_their_time() -> None:
+    line = '{"time": "2026-11-21 10:00:00", "level": "ERROR", "message": "ended", "cause": "settings.json: log: wrong"}'
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {"terminated": {"exitCode": 2, "message": line}}
+    refusing = pod("a", containerStatuses=[{"name": "main", "state": waiting, "lastState": last}])
+    found = config_applied.verdict(WANTED, [], [refusing])
+    assert found.message == "the worker refuses its settings: settings.json: log: wrong"
+
+
 def test_only_running_pods_of_the_roles_are_asked() -> None:
     leaving = pod("c")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z"

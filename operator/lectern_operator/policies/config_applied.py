@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -83,7 +84,16 @@ def _refusal(pods: Sequence[Manifest], wanted: Mapping[str, str]) -> str:
             state = container.get("state", {})
             ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
             if "running" not in state and ended.get("exitCode") == REFUSED_EXIT:
-                said = str(ended.get("message", "")).strip().splitlines()
-                cause = said[-1] if said else "see its logs"
+                cause = _last_words(str(ended.get("message", ""))) or "see its logs"
                 return f"the {pod['metadata']['labels'][labels.ROLE]} refuses its settings: {cause}"[:1000]
     return ""
+
+
+def _last_words(message: str) -> str:
+    """Return the last line of a log without its time, which would be another one after each restart."""
+    said = message.strip().splitlines()
+    try:
+        line = json.loads(said[-1]) if said else ""
+    except ValueError:
+        return said[-1]
+    return str(line.get("cause") or line.get("message") or "") if isinstance(line, dict) else str(line)
