@@ -18,7 +18,7 @@ QUICKSTART := -f config/samples/quickstart --mount lectern-guides=docs/guides
 ARGS ?=
 
 .PHONY: help setup demo-env demo page test lint types imports secrets generated size unit components testbed \
-	integration coverage fmt generate lock lock-check bench-skeleton clean distclean
+	integration coverage fmt generate lock lock-check images node-smoke bench-skeleton clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,12 @@ lock: .tools/.installed ## write requirements/*.txt from pyproject.toml (UPGRADE
 
 lock-check: .tools/.installed ## the locks are what pyproject.toml asks for (needs the package index)
 	@sh tools/lock.sh --check
+
+images: ## build the four images with buildah: operator, worker, ingest, query (REGISTRY=, TAG=, BASE=)
+	@sh tools/images.sh $(ARGS)
+
+node-smoke: testbed ## images, chart and pods on a real node, once (needs root and NODE_RECIPE, see docs/node-smoke.md)
+	@PYTHONPATH=.:operator:runtimes $(PY) -m e2e.node_smoke $(ARGS)
 
 bench-skeleton: setup ## the figures of the embedded mode, each with its floor
 	@$(PY) -m bench.skeleton $(ARGS)
