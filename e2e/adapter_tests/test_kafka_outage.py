@@ -15,7 +15,7 @@ from e2e.adapter_tests.kafka_world import make_impatient, opened, polling, setti
 from e2e.operator_tests.kafka_user import KafkaUser
 from e2e.testbed.kafka import OWNER, STRANGER, Kafka
 from e2e.testbed.process import free_ports
-from lectern_runtime.adapters import kafka_client
+from lectern_runtime.adapters import kafka_client, kafka_publish
 from lectern_runtime.errors import LogError
 from lectern_runtime.ports import Record
 from lectern_runtime_tests.contracts.log_contract import after, pairs, records, take
@@ -135,6 +135,28 @@ async def test_a_broker_that_keeps_silent_is_told_within_bounds(broker: Kafka, t
                 await until_works(polling(member, seen))
         assert [each.value for each in seen][-2:] == [b"2", b"3"]  # what was on its way arrived first, and once
         await until_works(lambda: member.commit(after(seen)))
+
+
+async def test_a_publish_that_outlives_a_silence_arrives_once(
+    broker: Kafka, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_publish, "PUBLISH_SECONDS", 30.0)
+    async with opened(settings(broker.bootstrap)) as log:
+        member = await log.subscribe(topic, group="g")
+        await log.publish(topic, records(("a", "1")))
+        broker.pause()
+        publishing = asyncio.create_task(log.publish(topic, records(("a", "2"))))
+        # longer than one request waits: the producer sends it again, and the broker will find both
+        done, _ = await asyncio.wait({publishing}, timeout=5.0)
+        broker.resume()
+        assert not done
+        assert len(await publishing) == 1
+        await log.publish(topic, records(("a", "3")))
+        seen: list[Record] = []
+        async with asyncio.timeout(30.0):
+            while not seen or seen[-1].value != b"3":
+                await until_works(polling(member, seen))
+        assert [each.value for each in seen] == [b"1", b"2", b"3"]
 
 
 async def test_closing_ends_within_bounds_while_the_broker_is_silent(broker: Kafka, topic: str) -> None:
