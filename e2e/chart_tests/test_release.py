@@ -28,6 +28,8 @@ from lectern_operator_tests import worlds
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 NAMES = ("ingestionsources.lectern.dev", "knowledgebases.lectern.dev", "ragendpoints.lectern.dev")
 SECONDS = 30.0
+# The API server retries the clean-up of a definition with growing pauses while its storage is still starting.
+REMOVED_SECONDS = 120.0
 WAIT = ("--wait", "--timeout=60s")
 
 
@@ -50,7 +52,15 @@ def removed(plane: ControlPlane) -> None:
     """Remove our definitions and wait until they are gone."""
     for name in definitions(plane):
         plane.request("DELETE", f"{DEFINITIONS}/{name}")
-    eventually(lambda: not definitions(plane), SECONDS)
+    eventually(lambda: not definitions(plane), REMOVED_SECONDS, lambda: _conditions(plane))
+
+
+def _conditions(plane: ControlPlane) -> dict[str, list[str]]:
+    """Return what the API server says of definitions that are still there."""
+    return {
+        name: [f"{each['type']}={each['status']}: {each.get('message', '')}" for each in body["status"]["conditions"]]
+        for name, body in definitions(plane).items()
+    }
 
 
 def install(user: Helm, namespace: str, *arguments: str) -> str:
@@ -136,7 +146,7 @@ def test_kinds_go_with_the_release_where_that_is_asked(
 ) -> None:
     install(admin, namespace, "--set", "crds.keep=false")
     admin.run("uninstall", "lectern", "--namespace", namespace, "--no-hooks")
-    eventually(lambda: not definitions(control_plane), SECONDS)
+    eventually(lambda: not definitions(control_plane), REMOVED_SECONDS, lambda: _conditions(control_plane))
 
 
 def test_an_uninstallation_whose_finalize_fails_says_so_and_leaves_the_operator(
