@@ -25,6 +25,8 @@ def test_every_reference_of_the_full_sample_is_found_with_its_keys_and_field() -
         "spec.generations.gate.goldenSetConfigMapRef": ("ConfigMap", "engineering-golden-set", ("questions.jsonl",)),
         "spec.messaging.caSecretRef": ("Secret", "kafka-ca", ("ca.crt",)),
         "spec.messaging.credentialsSecretRef": ("Secret", "kafka-lectern", ("username", "password")),
+        "spec.embedding.cache.redis.caSecretRef": ("Secret", "redis-ca", ("ca.crt",)),
+        "spec.embedding.cache.redis.credentialsSecretRef": ("Secret", "redis-lectern", ("username", "password")),
         "spec.restoreFrom.source.caSecretRef": ("Secret", "s3-ca", ("ca.crt",)),
         "spec.restoreFrom.source.credentialsSecretRef": ("Secret", "s3-lectern", ("accessKeyId", "secretAccessKey")),
         "spec.vectorStore.apiKeySecretRef": ("Secret", "qdrant", ("api-key",)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -276,13 +277,16 @@ async def test_an_access_level_that_the_knowledge_base_does_not_know_is_named() 
     assert "spec.partition.accessLevel 'secret'" in source.condition(KIND, "guides", "Ready")["message"]
 
 
-async def test_a_source_without_a_connector_says_so() -> None:
-    web = {"urls": ["https://docs.example/x"]}
-    source = operator(worlds.changed(worlds.SOURCE, persistentVolume=None, http=web))
+async def test_every_kind_of_source_has_a_run_with_its_credentials_as_files() -> None:
+    credentials = {"name": "git-handbook"}
+    git = {"url": "https://git.example/acme/handbook.git", "credentialsSecretRef": credentials}
+    source = operator(worlds.changed(worlds.SOURCE, persistentVolume=None, git=git))
     await source.settle()
-    assert source.judged(KIND, "guides")["Ready"] == ("False", "InvalidSpec")
-    assert "has no connector in this release" in source.condition(KIND, "guides", "Ready")["message"]
-    assert source.judged(KIND, "guides")["SpecHonored"] == ("False", "FieldsNotRead")
+    (job,) = (source.cluster.objects["Job", "team", name] for name in named(source.cluster, "Job"))
+    pod = job["spec"]["template"]["spec"]
+    (volume,) = (each for each in pod["volumes"] if each["name"] == "source-credentials")
+    assert volume["projected"]["sources"] == [{"secret": credentials}]
+    assert "/etc/lectern/secrets/source-credentials" in json.dumps(pod["containers"][0]["volumeMounts"])
 
 
 async def test_only_the_newest_runs_are_kept() -> None:

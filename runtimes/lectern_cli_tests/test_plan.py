@@ -9,6 +9,7 @@ import pytest
 from lectern_cli import manifests, plan
 from lectern_cli_tests.test_manifests import ENDPOINT, KB, SOURCE, write
 from lectern_contract.errors import ConfigurationError
+from lectern_contract.source_settings import DirectorySource
 
 
 def read(directory: Path, **files: str) -> manifests.Manifests:
@@ -21,7 +22,7 @@ def test_a_claim_becomes_the_directory_it_is_mounted_to(tmp_path: Path) -> None:
 
     made = plan.make(found, mounts={"files": tmp_path}, endpoint=None)
 
-    assert made.connectors["guides"].source.root == str(tmp_path)
+    assert made.connectors["guides"].source == DirectorySource(root=str(tmp_path), path="")
     assert made.query.name == "guides"
 
 

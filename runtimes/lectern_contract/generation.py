@@ -16,8 +16,11 @@ PARSER_VERSION = 1
 
 
 def index_identity(spec: KnowledgeBaseSpec) -> str:
-    """Hex sha256 (16 digits) of model, prefixes, chunking, terms, sharding and parser version."""
-    parts = {
+    """Hex sha256 (16 digits) of model, prefixes, chunking, terms, sharding, parser version, OCR and masking.
+
+    What is off is left out, so that a field that a release adds changes no identity.
+    """
+    parts: dict[str, object] = {
         "embedding": spec.embedding.model_dump(
             include={
                 "model",
@@ -33,4 +36,8 @@ def index_identity(spec: KnowledgeBaseSpec) -> str:
         "shard_by": spec.partitioning.shard_by,
         "parser": PARSER_VERSION,
     }
+    if spec.parsing.ocr is not None:
+        parts["ocr"] = spec.parsing.ocr.model_dump()
+    if spec.data_policy.masking:
+        parts["masking"] = [rule.model_dump() for rule in spec.data_policy.masking]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -30,22 +30,13 @@ class Stage(StrEnum):
 PENDING: Mapping[str, Mapping[str, Stage]] = {
     "KnowledgeBase": {
         "spec.backup": Stage.E,
-        "spec.dataPolicy": Stage.C,
         "spec.generations.activation": Stage.E,
         "spec.generations.gate": Stage.E,
         "spec.generations.pinned": Stage.E,
         "spec.generations.retain": Stage.E,
         "spec.restoreFrom": Stage.E,
     },
-    "IngestionSource": {
-        "spec.git": Stage.C,
-        "spec.googleDrive": Stage.C,
-        "spec.http": Stage.C,
-        "spec.rateLimit": Stage.C,
-        "spec.s3": Stage.C,
-        "spec.sharePoint": Stage.C,
-        "spec.wikipedia": Stage.C,
-    },
+    "IngestionSource": {},
     "RagEndpoint": {
         "spec.auth.apiKeysSecretRef": Stage.D,
         "spec.auth.jwt": Stage.D,
@@ -71,18 +62,38 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
 """By kind: a leaf, or a part of the spec with all that is in it, and the stage that acts on it."""
 
 UNUSED: Mapping[str, Mapping[str, Stage]] = {
-    "KnowledgeBase": {},
-    "IngestionSource": {"spec.push": Stage.C},
+    "KnowledgeBase": {
+        "spec.dataPolicy": Stage.C,
+        "spec.embedding.cache": Stage.C,
+        "spec.parsing.ocr": Stage.C,
+    },
+    "IngestionSource": {
+        "spec.git": Stage.C,
+        "spec.googleDrive": Stage.C,
+        "spec.http": Stage.C,
+        "spec.partition.restrictedAccessLevel": Stage.C,
+        "spec.push": Stage.C,
+        "spec.s3": Stage.C,
+        "spec.sharePoint": Stage.C,
+        "spec.wikipedia": Stage.C,
+    },
     "RagEndpoint": {"spec.generation": Stage.D, "spec.reranker": Stage.D},
 }
-"""Parts of the spec whose servers run on a cluster already, and that no answer makes use of before that stage."""
+"""Parts of the spec that reach a setting or a server on a cluster already, and that no runtime makes use of yet."""
 
 UNREAD_SETTINGS: Mapping[str, Stage] = {
+    "ConnectorSettings.restricted_access_level": Stage.C,
+    "EmbeddingCacheSettings.max_entries": Stage.C,
+    "EmbeddingCacheSettings.redis": Stage.C,
+    "EmbeddingCacheSettings.ttl_seconds": Stage.C,
+    "MaskingRuleSettings.pattern": Stage.C,
+    "ParsingSettings.ocr_languages": Stage.C,
     "ReceiverSettings.api_keys_directory": Stage.C,
     "S3Blobs.access_key_id_file": Stage.C,
     "S3Blobs.bucket": Stage.C,
     "S3Blobs.region": Stage.C,
     "S3Blobs.secret_access_key_file": Stage.C,
+    "WorkerSettings.embedding_cache": Stage.C,
 }
 """Fields of settings files that no runtime reads yet, by model and field, and the stage that reads them."""
 

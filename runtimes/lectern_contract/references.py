@@ -16,7 +16,7 @@ from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBa
 from lectern_contract.resources.common import ConfigMapKeyRef, CredentialsRef, S3Location, SecretKeyRef
 from lectern_contract.resources.ingestion_source import SharePointSource
 from lectern_contract.resources.knowledge_base import Messaging
-from lectern_contract.resources.rag_endpoint import Redis
+from lectern_contract.resources.redis import Redis
 
 _CREDENTIALS: Mapping[type[BaseModel], tuple[str, ...]] = {
     Messaging: ("username", "password"),
@@ -46,7 +46,7 @@ def references(resource: AnyResource, knowledge_bases: Mapping[str, KnowledgeBas
     found = [*_of(resource.spec, "spec", resource.namespace)]
     if isinstance(resource, RagEndpoint):
         for name, kb in sorted((knowledge_bases or {}).items()):
-            searched = (("vectorStore", kb.spec.vector_store), ("embedding", kb.spec.embedding))
+            searched = (("vectorStore", kb.spec.vector_store), ("embedding.server", kb.spec.embedding.server))
             for part, model in (*searched, ("messaging", kb.spec.messaging)):
                 if model is not None:
                     found += _of(model, f"KnowledgeBase/{name} spec.{part}", resource.namespace)

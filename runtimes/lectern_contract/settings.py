@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lectern_contract.errors import SettingsInvalid
 from lectern_contract.payload import MetadataValue
+from lectern_contract.source_settings import SourceSettings
 
 SETTINGS_VERSION: Literal[1] = 1
 
@@ -92,6 +93,15 @@ class ModelServerSettings(_Settings):
     ca_file: str | None
 
 
+class RedisSettings(_Settings):
+    """A Redis server; files that are given hold its user and password."""
+
+    url: str
+    username_file: str | None
+    password_file: str | None
+    ca_file: str | None
+
+
 LogSettings = Annotated[EmbeddedLog | KafkaLog, Field(discriminator="kind")]
 BlobSettings = Annotated[DirectoryBlobs | S3Blobs, Field(discriminator="kind")]
 StoreSettings = Annotated[EmbeddedStore | QdrantStore, Field(discriminator="kind")]
@@ -125,14 +135,6 @@ class PartitionRuleSettings(_Settings):
     access_level: str
 
 
-class DirectorySource(_Settings):
-    """A directory to read: `root` is where the volume is mounted, `path` the part below it."""
-
-    kind: Literal["persistentVolume"] = "persistentVolume"
-    root: str
-    path: str
-
-
 class ConnectorSettings(_Settings):
     """Everything that one run of a connector needs."""
 
@@ -141,10 +143,12 @@ class ConnectorSettings(_Settings):
     namespace: str
     name: str
     knowledge_base: str
-    source: DirectorySource
+    source: SourceSettings
+    requests_per_second: float
     include: tuple[str, ...]
     exclude: tuple[str, ...]
     partition: PartitionSettings
+    restricted_access_level: str | None
     partition_rules: tuple[PartitionRuleSettings, ...]
     access_levels: tuple[str, ...]
     metadata: dict[str, MetadataValue]
@@ -185,11 +189,28 @@ class ChunkingSettings(_Settings):
 
 
 class ParsingSettings(_Settings):
-    """Which documents are read, within which bounds."""
+    """Which documents are read, within which bounds; `ocr_languages` empty means that no picture is read."""
 
     media_types: tuple[str, ...]
     max_document_bytes: int
     timeout_seconds: int
+    ocr_languages: tuple[str, ...]
+
+
+class MaskingRuleSettings(_Settings):
+    """One kind of personal data, and the name that stands in its place."""
+
+    name: str
+    kind: Literal["Email", "Phone", "Iban", "CardNumber", "Pattern"]
+    pattern: str | None
+
+
+class EmbeddingCacheSettings(_Settings):
+    """Vectors that were computed before: `max_entries` in memory, and in Redis where there is one."""
+
+    max_entries: int
+    ttl_seconds: int
+    redis: RedisSettings | None
 
 
 class WorkerSettings(_Settings):
@@ -205,6 +226,8 @@ class WorkerSettings(_Settings):
     sparse_language: str | None
     chunking: ChunkingSettings
     parsing: ParsingSettings
+    masking: tuple[MaskingRuleSettings, ...]
+    embedding_cache: EmbeddingCacheSettings
     max_attempts: int
     log: LogSettings
     blobs: BlobSettings

@@ -20,13 +20,14 @@ from lectern_contract.settings import (
     ChunkingSettings,
     ConnectorSettings,
     DirectoryBlobs,
-    DirectorySource,
     EmbeddedLog,
     EmbeddedStore,
     EmbedderSettings,
+    EmbeddingCacheSettings,
     InProcessModel,
     KafkaLog,
     LogSettings,
+    MaskingRuleSettings,
     ModelServerSettings,
     ParsingSettings,
     PartitionRuleSettings,
@@ -34,12 +35,14 @@ from lectern_contract.settings import (
     QdrantStore,
     QuerySettings,
     ReceiverSettings,
+    RedisSettings,
     RetrievalSettings,
     S3Blobs,
     SearchedKnowledgeBase,
     StoreSettings,
     WorkerSettings,
 )
+from lectern_contract.source_wiring import source_settings
 
 
 def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
@@ -59,7 +62,13 @@ def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
             media_types=spec.parsing.media_types,
             max_document_bytes=spec.parsing.max_document_bytes,
             timeout_seconds=spec.parsing.timeout_seconds,
+            ocr_languages=spec.parsing.ocr.languages if spec.parsing.ocr else (),
         ),
+        masking=tuple(
+            MaskingRuleSettings(name=rule.name, kind=rule.kind, pattern=rule.pattern)
+            for rule in spec.data_policy.masking
+        ),
+        embedding_cache=_embedding_cache(spec),
         max_attempts=spec.workers.max_attempts,
         log=_log(spec, Role.WORKER),
         blobs=_blobs(spec, Role.WORKER),
@@ -72,28 +81,20 @@ def connector_settings(
 ) -> ConnectorSettings:
     """Settings of one run of `source`, whose volume is mounted at `source_root`.
 
-    Raises `ConfigurationError` for a kind of source that has no connector yet and for an access level
-    that the knowledge base does not know.
+    Raises `ConfigurationError` for a push source and for an access level that the knowledge base does not know.
     """
     spec = source.spec
-    if spec.persistent_volume is None:
-        kind = next(
-            name
-            for name in ("s3", "http", "git", "wikipedia", "push", "google_drive", "share_point")
-            if getattr(spec, name) is not None
-        )
-        raise ConfigurationError(
-            f"IngestionSource/{source.name}: source {kind} has no connector in this release; use persistentVolume"
-        )
     _check_levels(source, kb)
     return ConnectorSettings(
         namespace=source.namespace,
         name=source.name,
         knowledge_base=kb.name,
-        source=DirectorySource(root=source_root, path=spec.persistent_volume.path),
+        source=source_settings(source, root=source_root),
+        requests_per_second=float(spec.rate_limit.requests_per_second),
         include=spec.include,
         exclude=spec.exclude,
         partition=PartitionSettings(tenant=spec.partition.tenant, access_level=spec.partition.access_level),
+        restricted_access_level=spec.partition.restricted_access_level,
         partition_rules=_partition_rules(source),
         access_levels=kb.spec.partitioning.access_levels,
         metadata=dict(spec.metadata),
@@ -142,12 +143,15 @@ def _check_levels(source: IngestionSource, kb: KnowledgeBase) -> None:
     """Raise `ConfigurationError` for an access level that the knowledge base does not know."""
     spec = source.spec
     levels = kb.spec.partitioning.access_levels
-    for where, level in [("partition", spec.partition.access_level)] + [
-        (f"partitionRules[{index}]", rule.access_level) for index, rule in enumerate(spec.partition_rules)
-    ]:
+    named = [("partition.accessLevel", spec.partition.access_level)] + [
+        (f"partitionRules[{index}].accessLevel", rule.access_level) for index, rule in enumerate(spec.partition_rules)
+    ]
+    if spec.partition.restricted_access_level is not None:
+        named.append(("partition.restrictedAccessLevel", spec.partition.restricted_access_level))
+    for where, level in named:
         if level not in levels:
             raise ConfigurationError(
-                f"IngestionSource/{source.name}: spec.{where}.accessLevel {level!r} is not one of "
+                f"IngestionSource/{source.name}: spec.{where} {level!r} is not one of "
                 f"KnowledgeBase/{kb.name} spec.partitioning.accessLevels: {', '.join(levels)}"
             )
 
@@ -257,6 +261,19 @@ def _embedder(kb: KnowledgeBase, role: Role, *, prefix: str = "") -> EmbedderSet
         document_prefix=spec.document_prefix,
         source=source,
     )
+
+
+def _embedding_cache(spec: KnowledgeBaseSpec) -> EmbeddingCacheSettings:
+    cache = spec.embedding.cache
+    redis = None
+    if cache.redis is not None:
+        redis = RedisSettings(
+            url=cache.redis.url,
+            username_file=_file(Role.WORKER, "embedding-cache-username", cache.redis.credentials_secret_ref),
+            password_file=_file(Role.WORKER, "embedding-cache-password", cache.redis.credentials_secret_ref),
+            ca_file=_file(Role.WORKER, "embedding-cache-ca", cache.redis.ca_secret_ref),
+        )
+    return EmbeddingCacheSettings(max_entries=cache.memory_max_entries, ttl_seconds=cache.ttl_seconds, redis=redis)
 
 
 def _log(spec: KnowledgeBaseSpec, role: Role) -> LogSettings:

@@ -23,6 +23,7 @@ from lectern_contract.names import Topic
 from lectern_contract.payload import DocumentRecord, DocumentState
 from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.scope import Partition, Scope
+from lectern_contract.source_settings import DirectorySource
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.directory import DirectoryBlobs
 from lectern_runtime.adapters.edge import EdgeStore
@@ -91,10 +92,12 @@ def connector_settings(root: Path, **changes: Any) -> settings.ConnectorSettings
         "namespace": "ns",
         "name": "files",
         "knowledge_base": "kb",
-        "source": settings.DirectorySource(root=str(root), path=""),
+        "source": DirectorySource(root=str(root), path=""),
         "include": ("**",),
         "exclude": (),
         "partition": settings.PartitionSettings(tenant="acme", access_level="public"),
+        "requests_per_second": 10_000.0,
+        "restricted_access_level": None,
         "partition_rules": (),
         "access_levels": LEVELS,
         "metadata": {},
@@ -125,8 +128,13 @@ def worker_settings(**changes: Any) -> settings.WorkerSettings:
         "sparse_language": "en",
         "chunking": settings.ChunkingSettings(strategy="Recursive", size=32, overlap=4),
         "parsing": settings.ParsingSettings(
-            media_types=("text/markdown", "text/html", "text/plain"), max_document_bytes=1 << 20, timeout_seconds=10
+            media_types=("text/markdown", "text/html", "text/plain"),
+            max_document_bytes=1 << 20,
+            timeout_seconds=10,
+            ocr_languages=(),
         ),
+        "masking": (),
+        "embedding_cache": settings.EmbeddingCacheSettings(max_entries=0, ttl_seconds=60, redis=None),
         "max_attempts": 3,
         "log": settings.EmbeddedLog(),
         "blobs": settings.DirectoryBlobs(),

@@ -6,19 +6,22 @@ length is never believed but measured: one short text is embedded.
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 import httpx
 
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.facts.outside import EmbedderFacts, Unauthorised
 
-REQUEST_SECONDS = 10.0
+LOOK_SECONDS = 8.0
+"""How long all requests of a look may take: a reason has to be told within ten seconds."""
 MOST_CLIENTS = 32
 PROBE = "dimensions"
 """What is embedded: one word of no one's documents."""
@@ -52,14 +55,19 @@ class Embedders:
         self._clients: OrderedDict[str | None, httpx.AsyncClient] = OrderedDict()
 
     async def look(self, server: EmbedderServer) -> Fact[EmbedderFacts]:
-        """Return what `server` does, or why it cannot be said."""
+        """Return what `server` does, or why it cannot be said, within `LOOK_SECONDS`."""
+        if words := _no_address(server.url):
+            return Unknown(f"{server.url} is no address ({words}): correct spec.embedding.server.external.url")
         try:
             client = await self._client(server.ca)
         except ssl.SSLError as error:
             return Unknown(f"the certificate authority is no PEM certificate ({error.reason})")
         asking = _Asking(client, server.url.rstrip("/"), server.api_key)
         try:
-            return Known(await (_tei(asking) if server.protocol == "TEI" else _openai(asking, server.model)))
+            async with asyncio.timeout(LOOK_SECONDS):
+                return Known(await (_tei(asking) if server.protocol == "TEI" else _openai(asking, server.model)))
+        except TimeoutError:
+            return Unknown(f"{server.url} keeps silent for {LOOK_SECONDS:.0f} s")
         except httpx.HTTPStatusError as error:
             said = f"{server.url} answers {error.request.url.path} with HTTP {error.response.status_code}"
             if error.response.status_code in (401, 403):
@@ -78,11 +86,21 @@ class Embedders:
     async def _client(self, ca: str | None) -> httpx.AsyncClient:
         if ca not in self._clients:
             verify = ssl.create_default_context(cadata=ca) if ca else True
-            self._clients[ca] = httpx.AsyncClient(timeout=REQUEST_SECONDS, verify=verify, trust_env=False)
+            self._clients[ca] = httpx.AsyncClient(timeout=LOOK_SECONDS, verify=verify, trust_env=False)
             if len(self._clients) > MOST_CLIENTS:
                 await self._clients.popitem(last=False)[1].aclose()
         self._clients.move_to_end(ca)
         return self._clients[ca]
+
+
+def _no_address(url: str) -> str:
+    """Say why nothing can be behind `url`; empty where something may be."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")
+        return "" if parts.port != 0 else "port 0"
+    except ValueError as error:  # a port that is no number or above 65535, a host that cannot be a name
+        return str(error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,12 +31,25 @@ MAX_BOOTSTRAP_SERVERS = 8
 STAGGER_SECONDS = 0.5
 """How long one server may keep silent before the next one is tried beside it."""
 CLOSE_SECONDS = 1.0
-FAILURES = (OSError, EOFError, LookupError, ValueError, AssertionError, NotImplementedError, errors.KafkaError)
-"""What a connection can raise; aiokafka words garbage from a stranger's port as ValueError or AssertionError."""
+FAILURES = (
+    OSError,
+    OverflowError,
+    EOFError,
+    LookupError,
+    ValueError,
+    AssertionError,
+    NotImplementedError,
+    errors.KafkaError,
+)
+"""What a connection can raise; aiokafka words garbage from a stranger's port as ValueError or AssertionError.
+
+An OverflowError is a port above 65535, a UnicodeError (a ValueError) a host that cannot be a name.
+"""
 
 _LOGIN = {33, 58}  # unsupported mechanism, authentication failed
 _NO_LOGIN = 34
 _RIGHTS = {29, 30, 31}  # topic, group, cluster
+_WAYS_OUT = {38: "lower spec.messaging.replicationFactor, or add brokers"}
 _PASSING = {3, 5, 6, 7, 8, 9, 13, 14, 15, 16, 41, 56, 60, 89}  # something moves or is slow: the next look settles it
 
 
@@ -167,6 +180,8 @@ def explained(server: BrokerServer, error: Exception) -> Unknown:
             return Unreachable(f"{where} keeps silent")
         case ConnectionResetError() | ConnectionAbortedError() | EOFError() | errors.KafkaConnectionError():
             return Unreachable(f"{where} closes the connection: check spec.messaging.securityProtocol")
+        case OverflowError() | UnicodeError():
+            return Unreachable(f"{where} is no address ({error}): correct spec.messaging.bootstrapServers")
         case OSError():
             return Unreachable(f"{where} cannot be reached ({error.strerror or type(error).__name__})")
         case _:
@@ -188,7 +203,8 @@ def answered(server: BrokerServer, code: int, message: str | None = None) -> Unk
         return Denied(f"{where} lets us in but gives no right to our topics ({said})")
     if code in _PASSING:
         return Unreachable(f"{where} cannot answer now ({said})")
-    return Rejected(f"{where} refuses: {said}")
+    way_out = f"; {_WAYS_OUT[code]}" if code in _WAYS_OUT else ""
+    return Rejected(f"{where} refuses: {said}{way_out}")
 
 
 def _words(error: Exception) -> str | None:

@@ -22,6 +22,7 @@ from lectern_operator.desired.service_account import service_account
 from lectern_operator.desired.worker import blob_volume
 
 SOURCE_VOLUME = "source"
+CREDENTIALS_VOLUME = "source-credentials"
 RUN_SECONDS = 6 * 3600
 """Longest time for one run with its retries; the next one goes on where it ended."""
 RETRIES = 2
@@ -56,7 +57,9 @@ def manifests(
     settings = config_map.settings_config_map(of, Role.CONNECTOR, wiring.connector_settings(source, kb))
     found = [service_account(of, Role.CONNECTOR, pull_secrets=images.pull_secrets), settings]
     if kb.spec.network_policy.enabled:
-        found.append(network_policy.network_policy(of, Role.CONNECTOR, port=None, ingress=(), egress=_reached(kb)))
+        found.append(
+            network_policy.network_policy(of, Role.CONNECTOR, port=None, ingress=(), egress=_reached(source, kb))
+        )
     if source.spec.schedule is not None:
         found.append(_cron_job(source, settings, _job_spec(source, kb, settings, RunMode.SYNC, images), held=held))
     if run is not None:
@@ -78,13 +81,13 @@ def _digest(settings: Manifest) -> str:
     return digest
 
 
-def _reached(kb: KnowledgeBase) -> list[Peer]:
-    """Return whom a connector speaks to: name servers, broker and blob store. A volume is no flow."""
-    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb)]
+def _reached(source: IngestionSource, kb: KnowledgeBase) -> list[Peer]:
+    """Return whom a connector speaks to: name servers, broker, blob store and the source. A volume is no flow."""
+    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.source(source)]
 
 
-def _secrets(kb: KnowledgeBase) -> list[SecretFile]:
-    return [*secret_files.log(kb), *secret_files.blobs(kb)]
+def _secrets(source: IngestionSource, kb: KnowledgeBase) -> list[SecretFile]:
+    return [*secret_files.log(kb), *secret_files.blobs(kb), *secret_files.source(source)]
 
 
 def _cron_job(source: IngestionSource, settings: Manifest, body: Manifest, *, held: bool) -> Manifest:
@@ -117,9 +120,9 @@ def _job_spec(
 ) -> Manifest:
     of = owner(source)
     volume, mount, annotations = config_map.mounted(settings)
-    secret_volumes, secret_mounts = secret_files.volumes(Role.CONNECTOR, _secrets(kb))
+    secret_volumes, secret_mounts = secret_files.volumes(Role.CONNECTOR, _secrets(source, kb))
     blob_volumes, blob_mounts = blob_volume(kb)
-    source_volumes, source_mounts = _source_volume(source)
+    source_volumes, source_mounts = _source_volumes(source)
     main = pod.container(
         Role.CONNECTOR.value,
         images.connector,
@@ -157,7 +160,14 @@ def _on_failure() -> Manifest:
     }
 
 
-def _source_volume(source: IngestionSource) -> tuple[list[Manifest], list[Manifest]]:
+def _source_volumes(source: IngestionSource) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the volume of files to read, or the Secret whose owner chooses its keys."""
+    git = source.spec.git
+    if git is not None and git.credentials_secret_ref is not None:
+        sources = [{"secret": {"name": git.credentials_secret_ref.name}}]
+        projected = {"defaultMode": secret_files.MODE, "sources": sources}
+        mount = {"name": CREDENTIALS_VOLUME, "mountPath": names.SOURCE_CREDENTIALS_DIRECTORY, "readOnly": True}
+        return [{"name": CREDENTIALS_VOLUME, "projected": projected}], [mount]
     if source.spec.persistent_volume is None:
         return [], []
     claim = source.spec.persistent_volume.claim_name

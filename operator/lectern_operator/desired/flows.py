@@ -5,10 +5,15 @@ Used by every builder whose pods speak to them: workers, connectors, query servi
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from lectern_contract.names import Role
-from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources import IngestionSource, KnowledgeBase
+from lectern_operator.desired import network_policy
 from lectern_operator.desired.metadata import owner
 from lectern_operator.desired.network_policy import Peer, role_of, servers
+
+SSH_PORT = 22
 
 
 def log(kb: KnowledgeBase, asking_from: str | None = None) -> tuple[Peer, ...]:
@@ -23,6 +28,38 @@ def blobs(kb: KnowledgeBase, asking_from: str | None = None) -> tuple[Peer, ...]
     if store is None or store.s3 is None:
         return ()
     return servers(store.s3.endpoint, namespace=asking_from or kb.namespace)
+
+
+def source(of: IngestionSource) -> tuple[Peer, ...]:
+    """Return where the source is. Whom a crawl or an identity provider leads to is only known by its port."""
+    spec = of.spec
+    if spec.s3 is not None:
+        return servers(spec.s3.endpoint, namespace=of.namespace)
+    if spec.git is not None:
+        return _repository(spec.git.url, of.namespace)
+    if spec.http is not None:
+        urls = sorted({*spec.http.urls, *spec.http.sitemaps})
+        named = [peer for url in urls for peer in servers(url, namespace=of.namespace)]
+        crawled = [network_policy.anywhere(80, 443)] if spec.http.max_depth or spec.http.allowed_hosts else []
+        return (*named, *crawled)
+    if spec.wikipedia is not None:
+        return servers(spec.wikipedia.api_url or "https://wikipedia.org", namespace=of.namespace)
+    if spec.google_drive is not None or spec.share_point is not None:
+        return (network_policy.anywhere(443),)
+    return ()
+
+
+def _repository(url: str, namespace: str) -> tuple[Peer, ...]:
+    if url.startswith("https://"):
+        return servers(url, namespace=namespace)
+    address = urlsplit(url) if url.startswith("ssh://") else urlsplit(f"ssh://{url.replace(':', '/', 1)}")
+    return servers(f"{address.hostname}:{address.port or SSH_PORT}", namespace=namespace)
+
+
+def embedding_cache(kb: KnowledgeBase) -> tuple[Peer, ...]:
+    """Return where the Redis is that keeps vectors."""
+    redis = kb.spec.embedding.cache.redis
+    return () if redis is None else servers(redis.url, namespace=kb.namespace)
 
 
 def embedder(kb: KnowledgeBase, asking_from: str | None = None) -> tuple[Peer, ...]:

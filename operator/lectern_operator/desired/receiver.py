@@ -20,7 +20,6 @@ from lectern_operator.desired.worker import blob_volume
 GRACE_SECONDS = 60
 """Time to take the documents that are being sent, and to have them durable."""
 API_KEYS_VOLUME = "api-keys"
-_MODE = 0o440
 
 
 def manifests(source: IngestionSource, kb: KnowledgeBase, *, images: Images) -> list[Manifest]:
@@ -83,5 +82,5 @@ def _api_keys(source: IngestionSource) -> tuple[list[Manifest], list[Manifest]]:
     if push is None or push.api_keys_secret_ref is None:
         return [], []
     sources = [{"secret": {"name": push.api_keys_secret_ref.name}}]
-    volume = {"name": API_KEYS_VOLUME, "projected": {"defaultMode": _MODE, "sources": sources}}
+    volume = {"name": API_KEYS_VOLUME, "projected": {"defaultMode": secret_files.MODE, "sources": sources}}
     return [volume], [{"name": API_KEYS_VOLUME, "mountPath": names.API_KEYS_DIRECTORY, "readOnly": True}]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 
 from lectern_contract import names
 from lectern_contract.names import Role
-from lectern_contract.resources import KnowledgeBase
+from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_contract.resources.common import CredentialsRef, SecretKeyRef
 from lectern_operator.desired.metadata import Manifest
 
 VOLUME = "secrets"
-_MODE = 0o440
+MODE = 0o440
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -75,13 +75,43 @@ def blobs(kb: KnowledgeBase) -> list[SecretFile]:
     ]
 
 
+def source(of: IngestionSource) -> list[SecretFile]:
+    """Return the files of the client of the source; a Secret whose keys its owner chooses is mounted as a whole."""
+    spec, found = of.spec, list[SecretFile]()
+    if spec.s3 is not None:
+        found += _named("source-access-key-id", spec.s3.credentials_secret_ref, "accessKeyId")
+        found += _named("source-secret-access-key", spec.s3.credentials_secret_ref, "secretAccessKey")
+    if spec.google_drive is not None:
+        found += _key("source-credentials", spec.google_drive.credentials_secret_ref)
+    if spec.share_point is not None:
+        credentials = spec.share_point.credentials_secret_ref
+        found += _named("source-tenant-id", credentials, "tenantId")
+        found += _named("source-client-id", credentials, "clientId")
+        found += _named("source-client-secret", credentials, "clientSecret")
+    for member in (spec.s3, spec.http, spec.git):
+        found += _key("source-ca", None if member is None else member.ca_secret_ref)
+    return found
+
+
+def embedding_cache(kb: KnowledgeBase) -> list[SecretFile]:
+    """Return the files of the client of the Redis that keeps vectors."""
+    redis = kb.spec.embedding.cache.redis
+    if redis is None:
+        return []
+    return [
+        *_named("embedding-cache-username", redis.credentials_secret_ref, "username"),
+        *_named("embedding-cache-password", redis.credentials_secret_ref, "password"),
+        *_key("embedding-cache-ca", redis.ca_secret_ref),
+    ]
+
+
 def volumes(role: Role, files: Iterable[SecretFile]) -> tuple[list[Manifest], list[Manifest]]:
     """Return the projected volume with `files` and its mount; nothing when there are none."""
     ordered = sorted(set(files))
     if not ordered:
         return [], []
     sources = [{"secret": {"name": one.secret, "items": [{"key": one.key, "path": one.path}]}} for one in ordered]
-    volume = {"name": VOLUME, "projected": {"defaultMode": _MODE, "sources": sources}}
+    volume = {"name": VOLUME, "projected": {"defaultMode": MODE, "sources": sources}}
     mount = {"name": VOLUME, "mountPath": f"{names.SECRETS_DIRECTORY}/{role.value}", "readOnly": True}
     return [volume], [mount]
 

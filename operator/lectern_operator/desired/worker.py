@@ -48,13 +48,14 @@ def worker(
 def _reached(kb: KnowledgeBase) -> list[Peer]:
     """Return whom the workers speak to: name servers, broker, blob store, embedding server and vector store."""
     searched = [*flows.embedder(kb), *flows.vector_store(kb)]
-    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *searched]
+    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.embedding_cache(kb), *searched]
 
 
 def _template(kb: KnowledgeBase, settings: Manifest, images: Images) -> Manifest:
     volume, mount, annotations = config_map.mounted(settings)
     secrets = [*secret_files.embedder(kb), *secret_files.log(kb), *secret_files.blobs(kb)]
-    secret_volumes, secret_mounts = secret_files.volumes(Role.WORKER, [*secrets, *secret_files.vector_store(kb)])
+    secrets += [*secret_files.vector_store(kb), *secret_files.embedding_cache(kb)]
+    secret_volumes, secret_mounts = secret_files.volumes(Role.WORKER, secrets)
     blob_volumes, blob_mounts = blob_volume(kb)
     main = pod.container(
         Role.WORKER.value,

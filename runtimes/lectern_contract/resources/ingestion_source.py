@@ -53,11 +53,30 @@ class PersistentVolumeSource(SpecModel):
     rules: ClassVar[tuple[Rule, ...]] = (_stays_below("path"),)
 
 
+HostName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", max_length=253)]
+Network = Annotated[str, StringConstraints(pattern=r"^[0-9a-f.:]+/[0-9]{1,3}$", max_length=43)]
+
+
 class HttpSource(SpecModel):
-    """Pages of web servers."""
+    """Pages of web servers. What a server's robots.txt denies is not fetched."""
 
     urls: tuple[PageUrl, ...] = Field(default=(), max_length=1000, description="Pages to fetch.")
     sitemaps: tuple[PageUrl, ...] = Field(default=(), max_length=100, description="Sitemaps whose pages are fetched.")
+    max_depth: int = Field(
+        default=0, ge=0, le=16, description="How many links away from these pages others are fetched; 0 means none."
+    )
+    allowed_hosts: tuple[HostName, ...] = Field(
+        default=(), max_length=64, description="Further hosts that links and redirects may lead to."
+    )
+    private_networks: tuple[Network, ...] = Field(
+        default=(),
+        max_length=16,
+        description="Networks, as CIDR, that may be asked although they are not part of the public internet.",
+    )
+    max_documents: int = Field(default=10_000, ge=1, le=1_000_000, description="Most pages of one run.")
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="Certificate authority of the servers; left out means the system's."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -80,13 +99,19 @@ class GitSource(SpecModel):
     credentials_secret_ref: CredentialsRef | None = Field(
         default=None, description="Secret with `username` and `password`, or `sshKey` and `knownHosts`."
     )
+    ca_secret_ref: SecretKeyRef | None = Field(
+        default=None, description="Certificate authority of an https remote; left out means the system's."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (_stays_below("path"),)
 
 
 class WikipediaSource(SpecModel):
-    """Articles of one Wikipedia."""
+    """Articles of one Wikipedia, or of another MediaWiki."""
 
+    api_url: HttpUrl | None = Field(
+        default=None, description="The api.php of a MediaWiki; left out means Wikipedia's, in `language`."
+    )
     language: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z-]{1,11}$", max_length=12)] = Field(
         default="en", description="Language edition."
     )
@@ -134,6 +159,11 @@ class PartitionRef(SpecModel):
 
     tenant: PartitionPart = Field(description="Tenant that owns the documents.")
     access_level: PartitionPart = Field(default="public", description="Access level that a reader needs.")
+    restricted_access_level: PartitionPart | None = Field(
+        default=None,
+        description="Access level of documents that the source itself lets fewer people read than the rest; left out "
+        "means that they are not read.",
+    )
 
 
 class PartitionRule(SpecModel):

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
+from lectern_contract.media_types import PARSED_MEDIA_TYPES
 from lectern_contract.resources.common import (
     ConfigMapKeyRef,
     CredentialsRef,
@@ -35,6 +36,7 @@ from lectern_contract.resources.common import (
     not_above,
     unique,
 )
+from lectern_contract.resources.redis import Redis
 
 Prefix = Annotated[str, StringConstraints(max_length=512)]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+*-]+$", max_length=127)]
@@ -72,6 +74,18 @@ class EmbeddingServer(SpecModel):
     )
 
 
+class EmbeddingCache(SpecModel):
+    """Vectors of texts that were embedded before, by the digest of the text and all that decides about its vector."""
+
+    memory_max_entries: int = Field(
+        default=10_000, ge=0, le=10_000_000, description="Most vectors in the memory of one worker; 0 means none."
+    )
+    ttl_seconds: int = Field(
+        default=3600, ge=1, le=31_536_000, description="Age in seconds at which a vector is forgotten."
+    )
+    redis: Redis | None = Field(default=None, description="Redis server that the workers share; left out means none.")
+
+
 class Embedding(SpecModel):
     """The dense embedding model and who serves it."""
 
@@ -88,6 +102,9 @@ class Embedding(SpecModel):
     )
     server: EmbeddingServer | None = Field(
         default=None, description="Who computes the embeddings; left out means inside the process (embedded mode)."
+    )
+    cache: EmbeddingCache = Field(
+        default_factory=EmbeddingCache, description="Vectors that need not be computed again."
     )
 
 
@@ -121,11 +138,19 @@ class Chunking(SpecModel):
     )
 
 
+class Ocr(SpecModel):
+    """Reading of scanned pages. Slow: seconds a page."""
+
+    languages: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z]{3}(_[a-z]+)?$", max_length=16)], ...] = Field(
+        default=("eng",), min_length=1, max_length=16, description="Languages of the scans, as Tesseract names them."
+    )
+
+
 class Parsing(SpecModel):
     """Which documents are read and within which bounds."""
 
     media_types: tuple[MediaType, ...] = Field(
-        default=("text/markdown", "text/html", "text/plain"),
+        default=PARSED_MEDIA_TYPES,
         min_length=1,
         max_length=64,
         description="Media types that are read; any other document is refused with a reason.",
@@ -134,6 +159,9 @@ class Parsing(SpecModel):
         default=33_554_432, ge=1024, le=1_073_741_824, description="Largest document in bytes."
     )
     timeout_seconds: int = Field(default=60, ge=1, le=3600, description="Longest time for one document in seconds.")
+    ocr: Ocr | None = Field(
+        default=None, description="Reading of scanned pages; left out means that a scan is refused with a reason."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (unique("media_types"),)
 

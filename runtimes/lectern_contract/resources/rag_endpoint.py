@@ -21,7 +21,6 @@ from lectern_contract.resources.common import (
     NetworkPolicy,
     ObjectName,
     PartitionPart,
-    RedisUrl,
     Resources,
     Rule,
     SecretKeyRef,
@@ -33,6 +32,7 @@ from lectern_contract.resources.common import (
     not_above,
     unique,
 )
+from lectern_contract.resources.redis import Redis
 
 HostName = Annotated[str, StringConstraints(pattern=KUBERNETES_NAME, max_length=253)]
 KnowledgeBaseRef = Annotated[
@@ -177,18 +177,6 @@ class Generation(SpecModel):
             field="maxTokens",
             holds=lambda value: bool(value.max_tokens < value.context_window),
         ),
-    )
-
-
-class Redis(SpecModel):
-    """The Redis server of the answer cache."""
-
-    url: RedisUrl = Field(description="URL of the server, without credentials.")
-    credentials_secret_ref: CredentialsRef | None = Field(
-        default=None, description="Secret with the keys `username` and `password`."
-    )
-    ca_secret_ref: SecretKeyRef | None = Field(
-        default=None, description="Certificate authority of the server; left out means the system's."
     )
 
 

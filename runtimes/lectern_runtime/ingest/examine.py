@@ -80,7 +80,7 @@ class Examiner:
         if listed.size is not None and listed.size > limit:
             raise _too_large(listed.size, limit)
         self.failpoint("read")
-        data = await self.source.fetch(listed.uri)
+        data = (await self.source.fetch(listed)).data
         if len(data) > limit:
             raise _too_large(len(data), limit)
         if self.metrics is not None:

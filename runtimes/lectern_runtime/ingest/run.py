@@ -18,7 +18,7 @@ from lectern_contract.settings import ConnectorSettings
 from lectern_runtime import topics
 from lectern_runtime.ingest import changes, connectors, manifest, media_types
 from lectern_runtime.ingest.changes import Candidate, Step
-from lectern_runtime.ingest.connector import Connector, Listed, SourceEmpty, Unlisted
+from lectern_runtime.ingest.connector import Connector, Gone, Listed, Means, SourceEmpty, Unlisted
 from lectern_runtime.ingest.examine import Examiner, Failpoint, Outcome, no_failpoint
 from lectern_runtime.ingest.globs import Selection
 from lectern_runtime.ingest.manifest import Entry, Manifest
@@ -26,6 +26,7 @@ from lectern_runtime.ingest.outcome import Tally
 from lectern_runtime.ingest.partitions import PartitionRules
 from lectern_runtime.ingest.publish import BATCH, Publisher
 from lectern_runtime.ingest.replay import replay
+from lectern_runtime.ingest.throttle import throttle
 from lectern_runtime.ports import BlobStore, Log
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
 
@@ -65,7 +66,8 @@ async def run(
             found = await replay(settings, log=log, publisher=publisher, known=old, tally=tally)
             report = tally.replayed(name, began=began, ended=clock(), unreadable=found.unreadable, left=found.left)
         else:
-            opened = source or connectors.open_connector(settings, clock)
+            means = Means(clock, throttle(settings.requests_per_second))
+            opened = source or connectors.open_connector(settings, means)
             examiner = Examiner(settings, opened, blobs, publisher, metrics, failpoint)
             topic_id = await log.topic_id(publisher.topic)
             this = _Run(settings, tally, on_progress or _unheard, examiner=examiner, old=old, topic_id=topic_id)
@@ -114,12 +116,14 @@ class _Run:
         size = 0
         self._examiner.failpoint("list")
         try:
-            async for item in self._examiner.source.list():
+            async for item in (await self._examiner.source.list(_Everything())).items:
                 if isinstance(item, Unlisted):
                     self._unlisted.add(item.uri)
                     if item.reason not in _OF_ONE_FILE or selection.admits(item.uri):
                         self._tally.fail(item.uri, item.reason, item.detail)
-                elif selection.admits(item.path) and (candidate := self._consider(item)) is not None:
+                elif isinstance(item, Gone) or not selection.admits(item.path):
+                    continue  # nobody asks for a listing of changes yet
+                elif (candidate := self._consider(item)) is not None:
                     window.append(candidate)
                     size += item.size or 0
                 if len(window) >= WINDOW_DOCUMENTS or size >= WINDOW_BYTES:
@@ -229,6 +233,17 @@ class _Run:
         self._examiner.failpoint("manifest")
         if self._new != self._old or self._open:
             await manifest.write(self._examiner.blobs, self.settings, self._new)
+
+
+class _Everything:
+    """Asks for a whole listing."""
+
+    cursor = ""
+
+    async def etag(self, uri: str) -> str:
+        """Nothing is known."""
+        del uri
+        return ""
 
 
 def _at_or_below(uri: str, places: Iterable[str]) -> bool:

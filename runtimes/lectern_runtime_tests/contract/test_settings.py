@@ -121,7 +121,11 @@ def test_what_a_cluster_needs_and_the_spec_leaves_out_is_named() -> None:
             {"partitionRules": [{"pathPrefix": "x", "tenant": "t", "accessLevel": "secret"}]},
             ("spec.partitionRules[0].accessLevel 'secret'", "KnowledgeBase/docs"),
         ),
-        ({"persistentVolume": None, "git": {"url": "https://h/r"}}, ("source git has no connector",)),
+        (
+            {"partition": {"tenant": "t", "restrictedAccessLevel": "secret"}},
+            ("spec.partition.restrictedAccessLevel 'secret'",),
+        ),
+        ({"persistentVolume": None, "push": {}}, ("spec.push has a receiver",)),
     ],
 )
 def test_a_source_that_cannot_work_is_refused(spec: dict[str, Any], words: tuple[str, ...]) -> None:

@@ -8,19 +8,36 @@ from pathlib import Path
 import pytest
 
 from lectern_contract.errors import DocumentError
-from lectern_runtime.ingest.connector import Listed, SourceEmpty, SourceUnavailable, Unlisted
+from lectern_runtime.ingest.connector import Item, Known, Listed, SourceEmpty, SourceUnavailable, Unlisted
 from lectern_runtime.ingest.connectors import persistent_volume
 from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
 
 LATER = 4_000_000_000.0
 
 
+class Nothing:
+    """The first run of a source."""
+
+    cursor = ""
+
+    async def etag(self, uri: str) -> str:
+        return ""
+
+
+NOTHING: Known = Nothing()
+
+
+def named(uri: str) -> Listed:
+    return Listed(uri=uri, path=uri, etag="", size=None)
+
+
 def volume(root: Path, *, now: float = LATER, max_bytes: int = 1000) -> PersistentVolume:
     return PersistentVolume(root, max_bytes=max_bytes, clock=lambda: now)
 
 
-async def listing(root: Path, *, now: float = LATER) -> list[Listed | Unlisted]:
-    return [item async for item in volume(root, now=now).list()]
+async def listing(root: Path, *, now: float = LATER) -> list[Item]:
+    listed = await volume(root, now=now).list(NOTHING)
+    return [item async for item in listed.items]
 
 
 async def uris(root: Path) -> list[str]:
@@ -29,7 +46,7 @@ async def uris(root: Path) -> list[str]:
 
 async def reason(root: Path, uri: str, **more: int) -> str:
     with pytest.raises(DocumentError) as caught:
-        await volume(root, **more).fetch(uri)
+        await volume(root, **more).fetch(named(uri))
     return caught.value.reason
 
 
@@ -94,7 +111,7 @@ async def test_links_are_read_inside_the_source_and_refused_outside(tmp_path: Pa
         "self": "BrokenLink",
         "gone.md": "BrokenLink",
     }
-    assert await volume(root).fetch("good.md") == b"inside"
+    assert (await volume(root).fetch(named("good.md"))).data == b"inside"
     assert await reason(root, "out.md") == "OutsideSource"
     assert await reason(root, "../secret.md") == "OutsideSource"
     assert await reason(root, "up/secret.md") == "OutsideSource"
@@ -110,7 +127,7 @@ async def test_odd_names_are_documents_and_undecodable_ones_are_told(tmp_path: P
     assert told == {"bad\\udcff.md": "NameNotUnicode", "dir\\udcff": "NameNotUnicode"}
     for item in found:
         if isinstance(item, Listed):
-            assert await volume(tmp_path).fetch(item.uri) == item.uri.encode()
+            assert (await volume(tmp_path).fetch(item)).data == item.uri.encode()
     assert len(found) == 8
 
 

@@ -22,11 +22,14 @@ from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.ingest.partitions import PartitionRules
 from lectern_runtime_tests.pipeline import connector_settings
 
+NO_CONNECTOR_YET = {"git", "googleDrive", "http", "s3", "sharePoint", "wikipedia"}
+"""A run of these kinds is refused with a sentence. The set only shrinks."""
+
 
 def test_the_registry_has_one_connector_for_each_kind_of_source_in_alphabetical_order() -> None:
     annotation: Any = ConnectorSettings.model_fields["source"].annotation
-    kinds = [member.model_fields["kind"].default for member in (get_args(annotation) or (annotation,))]
-    assert sorted(kinds) == list(CONNECTORS)
+    kinds = [member.model_fields["kind"].default for member in get_args(annotation)]
+    assert list(CONNECTORS) == sorted(set(kinds) - NO_CONNECTOR_YET)
 
 
 @pytest.mark.parametrize(

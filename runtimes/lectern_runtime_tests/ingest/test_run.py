@@ -19,6 +19,7 @@ from lectern_contract.settings import PartitionRuleSettings
 from lectern_runtime.errors import LogError
 from lectern_runtime.ingest import manifest
 from lectern_runtime.ingest import run as running
+from lectern_runtime.ingest.connector import Fetched, Listed
 from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_SUCCEEDED, exit_status
 from lectern_runtime.ports import BlobStore, OutgoingRecord, Position
@@ -75,9 +76,9 @@ async def test_an_unchanged_document_is_not_even_read(pipe: Pipeline) -> None:
     read = []
 
     class Noted(PersistentVolume):
-        async def fetch(self, uri: str) -> bytes:
-            read.append(uri)
-            return await super().fetch(uri)
+        async def fetch(self, listed: Listed) -> Fetched:
+            read.append(listed.uri)
+            return await super().fetch(listed)
 
     source = Noted(pipe.source, max_bytes=1000, clock=lambda: clock() + 3600)
     await running.run(connector_settings(pipe.source), log=pipe.log, blobs=pipe.blobs, source=source)

@@ -1,24 +1,32 @@
 """One connector per kind of source: each lists documents and fetches their bytes.
 
-`CONNECTORS` is the alphabetical registry by the `kind` of a source's settings; a test holds the two equal.
+`CONNECTORS` is the alphabetical registry by the `kind` of a source's settings; a test holds the two equal. Each
+names the module, which is imported when it is used: a container may lack the libraries of the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
 
+from lectern_contract.errors import ConfigurationError
 from lectern_contract.settings import ConnectorSettings
-from lectern_runtime.ingest.connector import Connector
-from lectern_runtime.ingest.connectors import persistent_volume
+from lectern_runtime.ingest.connector import Connector, Means
 
-Clock = Callable[[], float]
-"""Seconds since 1970 UTC."""
-
-CONNECTORS: dict[str, Callable[[ConnectorSettings, Clock], Connector]] = {
-    "persistentVolume": persistent_volume.open_connector,
+CONNECTORS: dict[str, str] = {
+    "persistentVolume": "persistent_volume",
 }
 
 
-def open_connector(settings: ConnectorSettings, clock: Clock) -> Connector:
-    """The connector for the source of `settings`."""
-    return CONNECTORS[settings.source.kind](settings, clock)
+def open_connector(settings: ConnectorSettings, means: Means) -> Connector:
+    """The connector for the source of `settings`; each module has a function of this name and shape.
+
+    Raises `ConfigurationError` for a kind of source that this release does not read.
+    """
+    module = CONNECTORS.get(settings.source.kind)
+    if module is None:
+        raise ConfigurationError(
+            f"IngestionSource/{settings.name}: source {settings.source.kind} has no connector in this release; "
+            f"there are {', '.join(CONNECTORS)}"
+        )
+    opened: Connector = importlib.import_module(f"{__name__}.{module}").open_connector(settings, means)
+    return opened

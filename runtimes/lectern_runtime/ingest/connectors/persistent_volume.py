@@ -16,7 +16,18 @@ from pathlib import Path
 
 from lectern_contract.errors import DocumentError
 from lectern_contract.settings import ConnectorSettings
-from lectern_runtime.ingest.connector import Listed, SourceEmpty, SourceUnavailable, Unlisted
+from lectern_contract.source_settings import DirectorySource
+from lectern_runtime.ingest.connector import (
+    Fetched,
+    Item,
+    Known,
+    Listed,
+    Listing,
+    Means,
+    SourceEmpty,
+    SourceUnavailable,
+    Unlisted,
+)
 
 RACY_SECONDS = 2.0
 """A file that changed less than this long ago can change again without a new time stamp."""
@@ -25,10 +36,11 @@ _READ_ATTEMPTS = 3
 _IGNORED_AT_ROOT = frozenset({"lost+found"})
 
 
-def open_connector(settings: ConnectorSettings, clock: Callable[[], float]) -> PersistentVolume:
+def open_connector(settings: ConnectorSettings, means: Means) -> PersistentVolume:
     """The connector for the directory that `settings.source` names."""
+    assert isinstance(settings.source, DirectorySource)
     root = Path(settings.source.root, settings.source.path)
-    return PersistentVolume(root, max_bytes=settings.max_document_bytes, clock=clock)
+    return PersistentVolume(root, max_bytes=settings.max_document_bytes, clock=means.clock)
 
 
 class PersistentVolume:
@@ -44,8 +56,12 @@ class PersistentVolume:
         self._max_bytes = max_bytes
         self._clock = clock
 
-    async def list(self) -> AsyncIterator[Listed | Unlisted]:
+    async def list(self, known: Known) -> Listing:
         """Every file below the root. Raises `SourceUnavailable` or, for a root without any entry, `SourceEmpty`."""
+        del known  # a directory cannot say what changed
+        return Listing(self._items())
+
+    async def _items(self) -> AsyncIterator[Item]:
         try:
             real = await asyncio.to_thread(os.path.realpath, self._root, strict=True)
             walk = _walk(real, now=self._clock())
@@ -58,9 +74,12 @@ class PersistentVolume:
                 "spec.persistentVolume.path"
             ) from error
 
-    async def fetch(self, uri: str) -> bytes:
+    async def fetch(self, listed: Listed) -> Fetched:
         """The bytes of the file. Raises `DocumentError`, for instance Vanished, TooLarge or ChangedWhileRead."""
-        return await asyncio.to_thread(self._read, uri)
+        return Fetched(await asyncio.to_thread(self._read, listed.uri))
+
+    async def close(self) -> None:
+        """Nothing is held between calls."""
 
     def _read(self, uri: str) -> bytes:
         try:
