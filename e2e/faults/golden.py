@@ -25,6 +25,7 @@ STATUS = {
     "jobs": ("succeeded", "failed"),
 }
 NOTED_BY_SERVER = frozenset({"clusterIP", "clusterIPs"})
+_WITHOUT_ORDER = frozenset({"from", "to"})
 Golden = dict[str, Any]
 
 
@@ -83,8 +84,13 @@ def _walk(value: Any, mask: _Mask) -> Any:
     if isinstance(value, str):
         return mask.text(value)
     if isinstance(value, Mapping):
-        return {mask.text(key): _walk(value[key], mask) for key in sorted(value)}
+        return {mask.text(key): _ordered(key, _walk(value[key], mask)) for key in sorted(value)}
     return [_walk(each, mask) for each in value] if isinstance(value, list) else value
+
+
+def _ordered(key: str, value: Any) -> Any:
+    """Sort what has no order of its own: ends of a flow are sorted by what is masked here."""
+    return sorted(value, key=json.dumps) if key in _WITHOUT_ORDER and isinstance(value, list) else value
 
 
 def differences(wanted: Any, found: Any, place: str = "") -> list[str]:

@@ -241,11 +241,12 @@ def _unexplained(conditions: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def comparable(objects: Sequence[Seen], namespace: str) -> golden.Golden:
     """Return an end state without what its history leaves in it.
 
-    Runs of a source and their settings, generations, revisions of Deployments, the wording of conditions, and the
-    number of replicas where something scales them.
+    Runs of a source and their settings, generations, revisions of Deployments, the wording of conditions, the number of
+    replicas where something scales them, and the salts of model servers: the operator has no right to take a Secret
+    away, so one that it made stays as long as its owner.
     """
     kept = {}
-    state = golden.masked_state([_without_past(each) for each in objects if not _is_of_a_run(each)], namespace)
+    state = golden.masked_state([_without_past(each) for each in objects if not _is_history(each)], namespace)
     scaled = {each["spec"]["scaleTargetRef"]["name"] for title, each in state.items() if _scales(title)}
     for title, body in state.items():
         body["metadata"].get("annotations", {}).pop(REVISION, None)
@@ -272,8 +273,10 @@ def _may_overlap(deployment: Mapping[str, Any]) -> bool:
     return bool(strategy.get("type") != "Recreate" and surge != 0)
 
 
-def _is_of_a_run(seen: Seen) -> bool:
-    return seen.plural == "jobs" or (seen.plural == "configmaps" and "-connector-" in seen.body["metadata"]["name"])
+def _is_history(seen: Seen) -> bool:
+    return seen.plural in ("jobs", "secrets") or (
+        seen.plural == "configmaps" and "-connector-" in seen.body["metadata"]["name"]
+    )
 
 
 def _scales(title: str) -> bool:
@@ -286,7 +289,8 @@ def _truths(status: Mapping[str, Any], plural: str) -> dict[str, str]:
         each["type"]: each["status"] if runs else f"{each['status']} {each['reason']}"
         for each in status.get("conditions", ())
     }
-    found.pop("Synced", None)  # says whether the last run was asked with the settings of now
+    for past in ("Synced", "Ready", "Reconciling") if runs else ():  # they tell of the last run, asked long ago
+        found.pop(past, None)
     return found
 
 

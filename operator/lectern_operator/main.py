@@ -139,7 +139,11 @@ async def run(chosen: Options) -> None:
 
         followers = served.Followers(cluster, view, scopes, random.random)
         looks = resync.watchdog(
-            view, cluster, scopes, every_seconds=INACTIVITY_SECONDS, patience_seconds=PATIENCE_SECONDS
+            view,
+            cluster,
+            scopes,
+            every_seconds=resync.look_seconds(chosen.resync_seconds, most=INACTIVITY_SECONDS),
+            patience_seconds=PATIENCE_SECONDS,
         )
         resyncs = resync.resync(view, every_seconds=chosen.resync_seconds, chance=random.random)
         tasks = [

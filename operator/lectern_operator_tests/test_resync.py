@@ -132,3 +132,8 @@ async def test_everything_is_looked_at_again_from_time_to_time() -> None:
             await resync.resync(view, every_seconds=0.02, chance=lambda: 0.5)
     assert len(view.queue) == 2
     assert view.children.children("Secret", "team", "uid-kb") == (), "what is not watched is read anew"
+
+
+def test_everything_is_compared_twice_within_a_resync_period() -> None:
+    assert [resync.look_seconds(each, most=70.0) for each in (600, 80, 1)] == [70.0, 10.0, 1.0]
+    assert resync.look_seconds(600, most=70.0) * 2 * resync.SHARES <= 600

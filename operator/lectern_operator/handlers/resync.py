@@ -23,6 +23,11 @@ SHARES = 4
 logger = logging.getLogger("lectern.operator")
 
 
+def look_seconds(resync_seconds: float, *, most: float) -> float:
+    """Return the time between two looks of the watchdog: every kind is compared twice within one resync period."""
+    return min(most, max(1.0, resync_seconds / (2 * SHARES)))
+
+
 class WatchSilent(LecternError):
     """The API server knows of changes that no watch has told for too long; only a new process helps."""
 
