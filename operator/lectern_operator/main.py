@@ -288,7 +288,7 @@ def _registry(
 
 
 def kopf_settings() -> kopf.OperatorSettings:
-    """Return how kopf watches: patiently, with our labels, and without writing anything."""
+    """Return how kopf watches: patiently, and without writing anything."""
     settings = kopf.OperatorSettings()
     settings.networking.error_backoffs = BACKOFFS
     settings.networking.enforce_retry_after = True

@@ -14,7 +14,6 @@ from lectern_contract import names
 from lectern_contract.errors import ConfigurationError
 from lectern_operator import main
 from lectern_operator.clients import kinds
-from lectern_operator.handlers import watching
 from lectern_operator.handlers.serving import serving
 from lectern_operator.handlers.telemetry import Telemetry
 
@@ -60,8 +59,6 @@ def test_kopf_is_patient_and_writes_nothing() -> None:
     assert sum(main.BACKOFFS) > 300, "an outage of minutes must not end the process"
     assert settings.posting.enabled is False
     assert settings.persistence.finalizer != names.FINALIZER, "kopf takes away what it takes for its own"
-    assert len(settings.watching.label_selectors) == len(watching.BY_KOPF)
-    assert set(settings.watching.label_selectors.values()) == {"lectern.dev/owner-uid"}
 
 
 @pytest.mark.parametrize("token", ["Bearer abc", "bearer abc", "abc"])

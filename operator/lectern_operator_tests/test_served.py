@@ -14,7 +14,7 @@ from lectern_operator.handlers.cache import ChildCache
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.queue import WorkQueue
 from lectern_operator.handlers.served import Followers, Served
-from lectern_operator.handlers.watching import View
+from lectern_operator.handlers.watching import WATCHED, View
 from lectern_operator_tests import worlds
 from lectern_operator_tests.fake_cluster import FakeCluster
 from lectern_operator_tests.fake_reads import FakeReads
@@ -56,9 +56,13 @@ class Installation:
                 await looking
 
 
-async def test_what_is_served_at_the_start_is_followed() -> None:
+async def test_what_is_served_at_the_start_is_followed_from_the_first_list_on() -> None:
     keda = Installation(keda=True)
-    await keda.until(lambda: sorted(keda.reads.since) == ["ScaledObject", "TriggerAuthentication"])
+    keda.view.listed_at = {(kind, None): "7" for kind in WATCHED}
+    expected = {kind for kind in await keda.cluster.served_kinds() if kind in WATCHED}
+    assert {"Pod", "ScaledObject", "TriggerAuthentication"} < expected
+    await keda.until(lambda: sorted(keda.reads.since) == sorted(expected))
+    assert not keda.view.children.complete("Pod"), "it was listed again"
     assert len(keda.view.queue) == 0
 
 

@@ -1,7 +1,8 @@
 """A list and a watch of our own for one kind in one scope, into the view, without an end.
 
-For kinds that come and go with other projects. A watch goes on where it ended; when the API server has forgotten that
-place, or fails again and again, everything is listed anew, and what the list lacks is dropped: no delete is lost.
+For all that we make, and for kinds that come and go with other projects. A watch goes on where it ended; when the API
+server has forgotten that place, or fails again and again, everything is listed anew, and what the list lacks is
+dropped: no delete is lost.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from lectern_operator.clients.errors import Refused
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.handlers import following
 from lectern_operator.handlers.queue import Priority
-from lectern_operator.handlers.watching import FOLLOWED, View
+from lectern_operator.handlers.watching import WATCHED, View
 
 EVERY_SECONDS = 10.0
 logger = logging.getLogger("lectern.operator")
@@ -49,7 +49,7 @@ class Served:
 
 
 class Followers:
-    """One task for each kind and scope that is followed by ourselves."""
+    """One task for each kind and scope."""
 
     def __init__(
         self, reads: following.Reads, view: View, namespaces: Sequence[str | None], chance: Callable[[], float]
@@ -65,7 +65,15 @@ class Followers:
         self.stop(kind)
         self._running[kind] = [
             tasks.create_task(
-                following.follow(kind, namespace, self._reads, self._view, chance=self._chance), name=f"watch {kind}"
+                following.follow(
+                    kind,
+                    namespace,
+                    self._reads,
+                    self._view,
+                    chance=self._chance,
+                    since=self._view.listed_at.pop((kind, namespace), ""),
+                ),
+                name=f"watch {kind}",
             )
             for namespace in self._namespaces
         ]
@@ -83,9 +91,9 @@ class Followers:
 async def keep(
     discovers: Discovers, served: Served, followers: Followers, view: View, *, every_seconds: float = EVERY_SECONDS
 ) -> None:
-    """Follow the optional kinds that are served, and let every resource look again when one comes or goes."""
+    """Follow the kinds that are served, and let every resource look again when one comes or goes."""
     async with asyncio.TaskGroup() as tasks:
-        for kind in FOLLOWED:
+        for kind in WATCHED:
             if served(kind) == Known(value=True):
                 followers.start(kind, tasks)
         while True:
@@ -106,13 +114,13 @@ def _adjust(
     tasks: asyncio.TaskGroup,
     served: Served,
 ) -> None:
-    for kind in sorted(went & FOLLOWED.keys()):
+    for kind in sorted(went & WATCHED.keys()):
         followers.stop(kind)
         view.children.forget(kind)
     again = {kind for kind in followers.ended() if served(kind) == Known(value=True)}
-    for kind in sorted((appeared | again) & FOLLOWED.keys()):
+    for kind in sorted((appeared | again) & WATCHED.keys()):
         followers.start(kind, tasks)
-    if (appeared | went) & FOLLOWED.keys():
+    if (appeared | went) & WATCHED.keys():
         logger.info("kinds", extra={"appeared": ",".join(sorted(appeared)), "went": ",".join(sorted(went))})
         for uid in view.inventory.uids():
             view.queue.add(uid, Priority.AGAIN)

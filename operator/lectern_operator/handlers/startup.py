@@ -64,7 +64,9 @@ async def _own_kinds(reads: Reads, served: Served) -> None:
 async def _fill(kind: str, reads: Reads, view: View, namespaces: Sequence[str | None]) -> None:
     try:
         for namespace in namespaces:
-            await following.read_all(kind, namespace, reads, view, Priority.RESYNC)
+            version = await following.read_all(kind, namespace, reads, view, Priority.RESYNC)
+            if kind not in kinds.OWNERS:
+                view.listed_at[kind, namespace] = version
     except NotServed:
         if kinds.ALL[kind].optional:
             return  # it went since discovery was asked

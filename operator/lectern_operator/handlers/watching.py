@@ -1,31 +1,27 @@
 """What is watched and what each event asks for: a pass over the resource itself, or over the owner of a child.
 
-kopf watches our own kinds and the children of kinds that every cluster has; `following` watches the kinds that other
-projects bring, because kopf finds those by a right that the operator of one namespace has not. Only kopf's low-level
-event handlers are used. They write nothing onto the objects: no finalizer, no annotation with the last handled state;
-what has to be done is decided by comparison, not by what changed.
+kopf watches our own kinds, by its low-level event handlers. They write nothing onto the objects: no finalizer, no
+annotation with the last handled state; what has to be done is decided by comparison, not by what changed. What we make
+is watched by `following`: kopf 1.45.2 loses deletes that happen while it lists anew after an error, and a dead pod that
+is taken for a living one keeps its owner from being Ready.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import kopf
 
-from lectern_contract import labels
 from lectern_operator.clients import kinds
 from lectern_operator.handlers.cache import ChildCache, owner_of
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.queue import Priority, WorkQueue
 
 WATCHED = {name: kind for name, kind in kinds.CHILDREN.items() if kind.watched}
-BY_KOPF = {name: kind for name, kind in WATCHED.items() if not kind.optional}
-FOLLOWED = {name: kind for name, kind in WATCHED.items() if name not in BY_KOPF}
 WORKER_IDLE_SECONDS = 0.1
 """How long kopf keeps task, queue and last body of an object after its last event: by default long enough that the
-bodies of a whole list are in memory at once, 29 KB for each child instead of 8 and less."""
-Handler = Callable[..., Coroutine[Any, Any, None]]
+bodies of a whole list are in memory at once."""
 
 
 class View:
@@ -35,6 +31,8 @@ class View:
         self.inventory = inventory
         self.children = children
         self.queue = queue
+        self.listed_at: dict[tuple[str, str | None], str] = {}
+        """By kind and scope the version of the first list of it, from which on it is watched."""
 
     def resource(self, event_type: str | None, body: Mapping[str, Any], priority: Priority = Priority.CHANGED) -> None:
         """Take in one of our resources and ask for a pass over it and over what depends on it."""
@@ -69,24 +67,20 @@ class View:
 
 
 def register(registry: kopf.OperatorRegistry, view: View) -> None:
-    """Put the handlers into `registry`: one for our own kinds, one for each kind of what we make."""
+    """Put the handler of our own kinds into `registry`."""
 
     async def resource_event(event: kopf.RawEvent, **_: Any) -> None:
         view.resource(event["type"], event["object"])
 
     for kind in kinds.OWNERS.values():
         kopf.on.event(*_where(kind), id="resource", registry=registry)(resource_event)
-    for kind in BY_KOPF.values():
-        kopf.on.event(*_where(kind), id="child", registry=registry)(_child_event(kind, view))
 
 
 def select(settings: kopf.OperatorSettings) -> None:
-    """Let the API server send only those children that carry our label, and kopf keep nothing of them."""
+    """Let kopf keep nothing of what it has told."""
     settings.queueing.idle_timeout = WORKER_IDLE_SECONDS
     settings.watching.chunk_size = 100  # kopf lists all kinds at once
     settings.scanning.disabled = True  # our kinds are served before kopf begins; needs no right to list CRDs
-    for kind in BY_KOPF.values():
-        settings.watching.label_selectors[_where(kind)] = labels.OWNER_UID
 
 
 def take_in(
@@ -105,13 +99,6 @@ def take_in(
         asking = inventory.seen(body)
     for uid in asking:
         queue.add(uid, priority)
-
-
-def _child_event(kind: kinds.Kind, view: View) -> Handler:
-    async def child_event(event: kopf.RawEvent, **_: Any) -> None:
-        view.child(event["type"], kind.name, event["object"])
-
-    return child_event
 
 
 def _where(kind: kinds.Kind) -> tuple[str, str, str]:
