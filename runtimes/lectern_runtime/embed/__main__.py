@@ -93,7 +93,10 @@ async def _open(
     embedder = compose.open_embedder(loaded.embedder)
     stack.push_async_callback(embedder.close)
     metrics = WorkerMetrics(registry)
-    worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, metrics=metrics)
+    caches = compose.open_embedding_cache(loaded)
+    for cache in caches:
+        stack.push_async_callback(cache.close)
+    worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, caches=caches, metrics=metrics)
     await patience.opened("vector-store", worker.ensure)
     return worker
 

@@ -33,11 +33,15 @@ logger = logging.getLogger("lectern.worker")
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One message to act on: the newest about its document among those that were read together."""
+    """One message to act on: the newest about its document among those that were read together.
+
+    `time_ms` is when the log took it, in milliseconds since 1970 UTC.
+    """
 
     message: DocumentMessage
     position: Position
     version: int
+    time_ms: int = 0
 
     @property
     def scope(self) -> Scope:

@@ -1,7 +1,7 @@
 """Embeds what a batch of documents needs, each text once, in calls of the size that the model likes.
 
-The worker's second stage. A call that fails for one text's sake is taken apart by document, so that the
-others of the batch are not lost with it.
+The worker's second stage. A batch that fails for one text's sake is halved until the document is found that the text
+belongs to, so that the others are not lost with it and few calls are made again.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from lectern_contract.errors import DependencyError, DocumentError
 from lectern_runtime.embed.prepare import Failpoint, Fault, Plan, unexpected
 from lectern_runtime.embed.retry import Retry
+from lectern_runtime.embed.vector_cache import VectorCache
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.ports import Embedder, EmbedderInfo
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
@@ -39,40 +40,58 @@ class Vectorizer:
 
     embedder: Embedder
     info: EmbedderInfo
+    cache: VectorCache
     retry: Retry
     metrics: WorkerMetrics
     failpoint: Failpoint
 
     async def embed(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
         """The plans, some of them now with a fault, and a vector for the digest of every text that is not known."""
-        wanted: dict[str, _Text] = {}
-        for plan in plans:
-            wanted |= {each.digest: each for each in _missing(plan)}
-        if not wanted:
+        if not any(_missing(plan) for plan in plans):
             return list(plans), {}
-        self.failpoint("embed")
-        try:
-            return list(plans), await self._call_all(list(wanted.values()), self.retry)
-        except (DocumentError, DependencyError):
-            return await self._apart(plans)
-
-    async def _apart(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
-        """One document after the other, so that one which cannot be embedded costs only itself."""
-        judged: list[Plan] = []
+        plans = await self._recalled(plans)
         vectors: dict[str, Vector] = {}
-        for plan in plans:
-            missing = [each for each in _missing(plan) if each.digest not in vectors]
-            fault: Fault | None = None
-            try:
-                vectors |= await self._alone(missing)
-            except DocumentError as error:
-                fault = Fault("embed", error.reason, str(error))
-            except DependencyError as error:
-                fault = Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts)
-            judged.append(replace(plan, fault=fault) if fault is not None else plan)
+        self.failpoint("embed")
+        judged = await self._judged(plans, vectors, self.retry)
+        await self.cache.put(vectors)
         return judged, vectors
 
-    async def _alone(self, texts: list[_Text]) -> dict[str, Vector]:
+    async def _recalled(self, plans: Sequence[Plan]) -> list[Plan]:
+        """The plans with the vectors that the cache has among those that they know."""
+        wanted = list(dict.fromkeys(each.digest for plan in plans for each in _missing(plan)))
+        kept = await self.cache.get(wanted)
+        if not kept:
+            return list(plans)
+        return [
+            replace(plan, known={**plan.known, **{each: kept[each] for each in plan.digests if each in kept}})
+            for plan in plans
+        ]
+
+    async def _judged(self, plans: Sequence[Plan], vectors: dict[str, Vector], retry: Retry) -> list[Plan]:
+        """The plans, those with a fault that cannot be embedded; adds to `vectors` what the others need."""
+        missing = {each.digest: each for plan in plans for each in _missing(plan) if each.digest not in vectors}
+        try:
+            vectors |= await self._call_all(list(missing.values()), retry)
+        except (DocumentError, DependencyError):
+            if len(plans) == 1:
+                return [await self._alone(plans[0], vectors)]
+            middle, once = len(plans) // 2, replace(self.retry, max_attempts=1)
+            first = await self._judged(plans[:middle], vectors, once)
+            return first + await self._judged(plans[middle:], vectors, once)
+        return list(plans)
+
+    async def _alone(self, plan: Plan, vectors: dict[str, Vector]) -> Plan:
+        """The plan of the only document that fails, with a fault unless it can be embedded after all."""
+        missing = [each for each in _missing(plan) if each.digest not in vectors]
+        try:
+            vectors |= await self._insisted(missing)
+        except DocumentError as error:
+            return replace(plan, fault=Fault("embed", error.reason, str(error)))
+        except DependencyError as error:
+            return replace(plan, fault=Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts))
+        return plan
+
+    async def _insisted(self, texts: list[_Text]) -> dict[str, Vector]:
         """Vectors of one document. Raises `DependencyError` only when the model answers others and not this one.
 
         While it does not answer a harmless word either, it is away, which is no text's fault, and is waited for.
@@ -82,9 +101,10 @@ class Vectorizer:
         while True:
             try:
                 return await self._call_all(texts, once)
-            except DependencyError:
+            except DependencyError as error:
                 if attempt >= self.retry.max_attempts:
                     raise
+                await self.retry.sleep(self.retry.delay(attempt, error.retry_after_seconds))
                 await self.retry.call(partial(self._call, [_HARMLESS]), forever=True)
             attempt += 1
 

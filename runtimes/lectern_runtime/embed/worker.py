@@ -32,10 +32,20 @@ from lectern_runtime.embed.epoch import epoch_of
 from lectern_runtime.embed.prepare import Failpoint, Plan, Preparer, Task
 from lectern_runtime.embed.retry import Retry
 from lectern_runtime.embed.sandbox import Limits, Parser, ParserSandbox
+from lectern_runtime.embed.vector_cache import VectorCache, model_digest
 from lectern_runtime.embed.vectors import Vectorizer
 from lectern_runtime.embed.write import Done, Writer
 from lectern_runtime.moments import rfc3339
-from lectern_runtime.ports import BlobStore, CollectionSpec, Consumer, Embedder, Log, Record, VectorStore
+from lectern_runtime.ports import (
+    BlobStore,
+    CollectionSpec,
+    Consumer,
+    Embedder,
+    EmbeddingCache,
+    Log,
+    Record,
+    VectorStore,
+)
 from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
@@ -81,6 +91,7 @@ class Worker:
         store: VectorStore,
         embedder: Embedder,
         parser: Parser | None = None,
+        caches: Sequence[EmbeddingCache] = (),
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: random.Random | None = None,
@@ -88,12 +99,16 @@ class Worker:
         on_progress: Callable[[Done], None] | None = None,
         failpoint: Failpoint | None = None,
     ) -> None:
-        """Without `parser` a sandbox of its own is started for each `run`. `clock` gives seconds since 1970 UTC."""
+        """Without `parser` a sandbox of its own is started for each `run`. `clock` gives seconds since 1970 UTC.
+
+        `caches` are the tiers of the embedding cache, in the order in which they are asked.
+        """
         self._settings = settings
         self._log, self._blobs, self._store, self._embedder = log, blobs, store, embedder
         self._parser = parser
         self._clock = clock
         self._metrics = metrics or WorkerMetrics(CollectorRegistry())
+        self._cache = VectorCache(model_digest(settings.embedder), tuple(caches), self._metrics)
         self._on_progress = on_progress or _unheard
         self._failpoint = failpoint or _pass
         self._retry = Retry(settings.max_attempts, self._failed_attempt, sleep, chance or random.Random())  # noqa: S311 jitter
@@ -139,7 +154,8 @@ class Worker:
             if parser is None:
                 parsing = self._settings.parsing
                 limits = Limits(parsing.timeout_seconds, parsing.max_document_bytes)
-                parser = await stack.enter_async_context(ParserSandbox(limits))
+                sandbox = ParserSandbox(limits, ocr_languages=parsing.ocr_languages)
+                parser = await stack.enter_async_context(sandbox)
             consumer = await self._log.subscribe(self.topic, group=self.group)
             stack.push_async_callback(consumer.close)
             info = await self._embedder.info()
@@ -156,7 +172,7 @@ class Worker:
                     self._metrics,
                     self._failpoint,
                 ),
-                vectorizer=Vectorizer(self._embedder, info, self._retry, self._metrics, self._failpoint),
+                vectorizer=Vectorizer(self._embedder, info, self._cache, self._retry, self._metrics, self._failpoint),
                 writer=self._writer(),
             )
             self._in_flight = 0
@@ -222,6 +238,7 @@ class Worker:
             self._failpoint("commit")
             with self._metrics.stage("commit"):
                 await self._retry.call(partial(consumer.commit, batch.next_offsets), forever=True)
+            self._measure_freshness(batch.plans)
             for done in (each.done for each in written):
                 self._metrics.documents.labels(source=done.document.source, status=done.outcome).inc()
                 self._on_progress(done)
@@ -241,7 +258,8 @@ class Worker:
                 logger.warning("passed over a message at %s: %s", place, error.reason)
                 self._metrics.documents.labels(source="", status="unreadable").inc()
                 continue
-            newest[envelope.key] = Task(envelope.data, record.position, ids.version(epoch, record.position.offset))
+            version = ids.version(epoch, record.position.offset)
+            newest[envelope.key] = Task(envelope.data, record.position, version, record.time_ms)
         return newest
 
     def _ours(self, message: Put | Deleted) -> bool:
@@ -280,6 +298,12 @@ class Worker:
     def _failed_attempt(self, error: DependencyError) -> None:
         self._metrics.retries.labels(dependency=error.dependency).inc()
         logger.warning("%s is not available, trying again: %s", error.dependency, error)
+
+    def _measure_freshness(self, plans: Sequence[Plan]) -> None:
+        now = self._clock()
+        for task in (plan.task for plan in plans if not plan.settled):
+            seconds = max(0.0, now - task.time_ms / 1000)  # clocks of different machines
+            self._metrics.freshness_seconds.labels(source=task.message.document.source).observe(seconds)
 
     async def _measure_lag(self, consumer: Consumer) -> None:
         if self._clock() - self._lag_read >= LAG_SECONDS:

@@ -13,6 +13,7 @@ from time import perf_counter
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
+FRESHNESS_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """Seconds."""
 
 
@@ -66,6 +67,28 @@ class WorkerMetrics:
         )
         self.dead_letters = Counter(
             "lectern_worker_dead_letters_total", "Documents given up, by reason.", ["reason"], registry=registry
+        )
+        self.cache_hits = Counter(
+            "lectern_worker_embedding_cache_hits_total",
+            "Texts whose vector was kept from before, by tier: memory, redis.",
+            ["tier"],
+            registry=registry,
+        )
+        self.cache_misses = Counter(
+            "lectern_worker_embedding_cache_misses_total", "Texts that no tier had a vector of.", registry=registry
+        )
+        self.cache_errors = Counter(
+            "lectern_worker_embedding_cache_errors_total",
+            "Times that a tier was passed over because it did not answer.",
+            ["tier"],
+            registry=registry,
+        )
+        self.freshness_seconds = Histogram(
+            "rag_freshness_seconds",
+            "Seconds from a document's message on the log until the index shows it, by source.",
+            ["source"],
+            buckets=FRESHNESS_BUCKETS,
+            registry=registry,
         )
         self.lag = Gauge(
             "lectern_worker_lag_messages", "Messages between the committed place and the end.", registry=registry
