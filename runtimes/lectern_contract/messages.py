@@ -7,7 +7,7 @@ schema version and the one before it.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -17,8 +17,10 @@ from lectern_contract.payload import MetadataValue
 from lectern_contract.scope import Partition
 
 MAX_MESSAGE_BYTES = 8192
-SCHEMA_VERSION = 1
-READABLE_VERSIONS = (SCHEMA_VERSION,)
+SCHEMA_VERSION = 2
+READABLE_VERSIONS = (SCHEMA_VERSION - 1, SCHEMA_VERSION)
+"""Version 1 had no `traceparent` and no access decisions."""
+TRACEPARENT = r"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$"
 
 
 class _Message(BaseModel):
@@ -107,7 +109,22 @@ class DocumentEvent(_Message):
     chunks: int = Field(default=0, ge=0)
 
 
-Body = Annotated[Put | Deleted | DeadLetter | DocumentEvent, Field(discriminator="type")]
+class AccessDecision(_Message):
+    """Somebody was let in or turned away. Names who, what and why; never a question, an answer or a credential."""
+
+    type: Literal["access.decided"] = "access.decided"
+    namespace: str
+    knowledge_base: str
+    principal: str = Field(max_length=256, description="Who asked, as the credential names it; empty when unknown.")
+    action: str = Field(max_length=32, description="What was asked: documents.put, documents.delete, query, retrieve.")
+    allowed: bool
+    reason: str = Field(default="", max_length=64, description="Why not, one word; empty when allowed.")
+    tenant: str = Field(default="", max_length=63)
+    access_levels: tuple[str, ...] = Field(default=(), max_length=32)
+    count: int = Field(default=1, ge=1, description="Equal decisions that this one stands for.")
+
+
+Body = Annotated[Put | Deleted | DeadLetter | DocumentEvent | AccessDecision, Field(discriminator="type")]
 
 
 class Envelope(_Message):
@@ -118,13 +135,24 @@ class Envelope(_Message):
     id: str = Field(min_length=1, max_length=128, description="Unique for one occurrence; a producer retry repeats it.")
     source: str = Field(max_length=256, description="Who wrote it, for instance lectern/connector/<source>.")
     time: str = Field(max_length=40)
+    traceparent: str | None = Field(
+        default=None, pattern=TRACEPARENT, description="Trace that it belongs to (CloudEvents distributed tracing)."
+    )
     data: Body
 
     @property
     def key(self) -> str:
-        """Key on the log: the document's id, so that one document's messages keep their order."""
+        """Key on the log: the document's id, so that one document's messages keep their order; who asked, else."""
+        if isinstance(self.data, AccessDecision):
+            return self.data.principal
         body = self.data.message if isinstance(self.data, DeadLetter) else self.data
         return body.document.id
+
+
+class _Head(BaseModel):
+    """What the messages of every release say; it is read first, because all the rest may be another."""
+
+    schema_version: Annotated[int, Field(strict=True)]
 
 
 _ENVELOPE: TypeAdapter[Envelope] = TypeAdapter(Envelope)
@@ -146,17 +174,22 @@ def encode(envelope: Envelope) -> bytes:
 def decode(data: bytes) -> Envelope:
     """The envelope in `data`. Raises `DocumentError` for anything that is not a readable message."""
     try:
-        envelope = _ENVELOPE.validate_json(data)
+        version = _Head.model_validate_json(data).schema_version
+        if version in READABLE_VERSIONS:
+            return _ENVELOPE.validate_json(data)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in fault["loc"]) or "message"
         raise DocumentError(
             f"not a readable message: {where}: {fault['msg']}", stage="decode", reason="MessageInvalid"
         ) from error
-    if envelope.schema_version not in READABLE_VERSIONS:
-        raise DocumentError(
-            f"message schema {envelope.schema_version} is not readable here ({READABLE_VERSIONS}); upgrade the reader",
-            stage="decode",
-            reason="SchemaUnknown",
-        )
-    return envelope
+    raise DocumentError(
+        f"message schema {version} is not readable here ({READABLE_VERSIONS}); upgrade the reader",
+        stage="decode",
+        reason="SchemaUnknown",
+    )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of all messages of this version, for those who read the topics with other programs."""
+    return _ENVELOPE.json_schema(mode="serialization")

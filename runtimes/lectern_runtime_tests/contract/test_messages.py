@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import get_args
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,16 @@ from hypothesis import strategies as st
 
 from lectern_contract import messages
 from lectern_contract.errors import DocumentError
-from lectern_contract.messages import Change, DeadLetter, Deleted, DocumentEvent, DocumentRef, Envelope, Put
+from lectern_contract.messages import (
+    AccessDecision,
+    Change,
+    DeadLetter,
+    Deleted,
+    DocumentEvent,
+    DocumentRef,
+    Envelope,
+    Put,
+)
 
 words = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 references = st.builds(
@@ -67,6 +77,20 @@ def test_all_messages_about_a_document_have_its_id_as_key(put: Put) -> None:
     assert {envelope(body).key for body in bodies} == {put.document.id}
 
 
+def test_a_decision_about_access_has_the_one_who_asked_as_key() -> None:
+    decision = AccessDecision(
+        namespace="n", knowledge_base="kb", principal="key:ci", action="documents.put", allowed=True
+    )
+    assert envelope(decision).key == "key:ci"
+    assert messages.decode(messages.encode(envelope(decision))).data == decision
+
+
+def test_the_schema_takes_what_is_written_and_names_every_type() -> None:
+    schema = messages.json_schema()
+    mapping = schema["properties"]["data"]["discriminator"]["mapping"]
+    assert set(mapping) == {each.model_fields["type"].default for each in get_args(get_args(messages.Body)[0])}
+
+
 def test_bytes_of_the_first_release_can_be_read() -> None:
     assert messages.decode(WRITTEN_BY_0_1).data.type == "document.deleted"
 
@@ -81,11 +105,15 @@ def changed(**fields: object) -> bytes:
         (b"", "MessageInvalid", "not a readable message"),
         (b"\xff\xfe", "MessageInvalid", "not a readable message"),
         (b"[]", "MessageInvalid", "not a readable message"),
-        (b'{"specversion":"1.0"}', "MessageInvalid", "id"),
+        (b'{"specversion":"1.0"}', "MessageInvalid", "schema_version"),
+        (b'{"specversion":"1.0","schema_version":2}', "MessageInvalid", "id"),
         (changed(specversion="2.0"), "MessageInvalid", "specversion"),
         (changed(surprise=1), "MessageInvalid", "surprise"),
         (changed(data={"type": "document.exploded"}), "MessageInvalid", "data"),
         (changed(schema_version=99), "SchemaUnknown", "upgrade the reader"),
+        (changed(schema_version=3, surprise=1), "SchemaUnknown", "message schema 3"),
+        (changed(schema_version="1"), "MessageInvalid", "schema_version"),
+        (changed(traceparent="00-zz-zz-00"), "MessageInvalid", "traceparent"),
     ],
 )
 def test_what_is_not_a_message_is_refused_with_the_place(data: bytes, reason: str, words: str) -> None:
