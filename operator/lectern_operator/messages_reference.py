@@ -17,6 +17,7 @@ _ON = {
     "document.event": Topic.EVENTS,
     "document.put": Topic.DOCUMENTS,
 }
+_READABLE = " and ".join(str(each) for each in messages.READABLE_VERSIONS)
 _HEAD = f"""\
 <!-- {_MADE} -->
 
@@ -24,10 +25,10 @@ _HEAD = f"""\
 
 Each knowledge base has four topics, `lectern.NAMESPACE.NAME.` and one of {", ".join(f"`{each}`" for each in Topic)}.
 A record's value is one JSON object with CloudEvents 1.0 attributes and one body in `data`, at most
-{messages.MAX_MESSAGE_BYTES} bytes; [messages.schema.json](messages.schema.json) is its JSON schema. This release writes
-`schema_version` {messages.SCHEMA_VERSION} and reads {" and ".join(str(each) for each in messages.READABLE_VERSIONS)}. Any
-number of consumer groups may read along; groups whose names begin with `lectern.` are ours.
-"""
+{messages.MAX_MESSAGE_BYTES} bytes; [messages.schema.json](messages.schema.json) is its JSON schema.
+
+This release writes `schema_version` {messages.SCHEMA_VERSION} and reads {_READABLE}. Any number of consumer groups may
+read along; groups whose names begin with `lectern.` are ours."""
 
 
 def files() -> dict[str, str]:
@@ -56,7 +57,7 @@ def _type(schema: dict[str, Any]) -> str:
     if "const" in schema:
         return f"`{schema['const']}`"
     if "$ref" in schema:
-        return schema["$ref"].rpartition("/")[2]
+        return str(schema["$ref"]).rpartition("/")[2]
     if "anyOf" in schema:
         return " or ".join(_type(each) for each in schema["anyOf"])
     if "discriminator" in schema:

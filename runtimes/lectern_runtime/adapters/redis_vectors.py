@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,8 @@ class RedisVectors:
     @classmethod
     def open(cls, settings: RedisSettings, *, dimensions: int, ttl_seconds: int) -> RedisVectors:
         """Return the tier at the server of `settings`, which is not asked before the first call."""
-        secure = {"ssl_ca_certs": settings.ca_file} if settings.url.startswith("rediss") and settings.ca_file else {}
+        # Only an encrypted connection takes the option.
+        secure: dict[str, Any] = {"ssl_ca_certs": settings.ca_file} if settings.url.startswith("rediss:") else {}
         client = Redis.from_url(
             settings.url,
             credential_provider=_Files(settings) if settings.password_file else None,

@@ -78,9 +78,8 @@ def test_all_messages_about_a_document_have_its_id_as_key(put: Put) -> None:
 
 
 def test_a_decision_about_access_has_the_one_who_asked_as_key() -> None:
-    decision = AccessDecision(
-        namespace="n", knowledge_base="kb", principal="key:ci", action="documents.put", allowed=True
-    )
+    who = {"namespace": "n", "knowledge_base": "kb", "principal": "key:ci"}
+    decision = AccessDecision(**who, action="documents.put", allowed=True)
     assert envelope(decision).key == "key:ci"
     assert messages.decode(messages.encode(envelope(decision))).data == decision
 
