@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -78,7 +78,7 @@ def test_all_messages_about_a_document_have_its_id_as_key(put: Put) -> None:
 
 
 def test_a_decision_about_access_has_the_one_who_asked_as_key() -> None:
-    who = {"namespace": "n", "knowledge_base": "kb", "principal": "key:ci"}
+    who: dict[str, Any] = {"namespace": "n", "knowledge_base": "kb", "principal": "key:ci"}
     decision = AccessDecision(**who, action="documents.put", allowed=True)
     assert envelope(decision).key == "key:ci"
     assert messages.decode(messages.encode(envelope(decision))).data == decision
