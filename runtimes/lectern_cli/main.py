@@ -172,6 +172,30 @@ def crds() -> None:
     print("---\n".join(crd.files().values()), end="")
 
 
+@app.command("serve-embeddings")
+def serve_embeddings(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to serve on; 0 takes a free one.")] = 8081,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    max_concurrent_requests: Annotated[int, typer.Option(min=1, help="Inputs at once; beyond it answers 429.")] = 512,
+    max_client_batch_size: Annotated[int, typer.Option(min=1, max=1024, help="Inputs of one request.")] = 32,
+    max_batch_tokens: Annotated[int, typer.Option(min=1, help="Tokens that are worked on together.")] = 4096,
+    payload_limit: Annotated[int, typer.Option(min=1, help="Bytes of one request.")] = 2_000_000,
+    auto_truncate: Annotated[bool, typer.Option(help="Cut long inputs when a request does not say.")] = False,
+    threads: Annotated[int | None, typer.Option(min=1, help="Default: one for each processor.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Folder of the model; default: the installed package.")] = None,
+    api_key_file: Annotated[Path | None, typer.Option(help="File with the key that clients must show.")] = None,
+) -> None:
+    """Serve the MiniLM of the embedded mode over the HTTP API of Text Embeddings Inference."""
+    from lectern_cli import serve_embeddings as serving
+    from lectern_runtime.embedding_server.engine import Limits
+    from lectern_runtime.telemetry import logging as log_lines
+
+    log_lines.configure("INFO")
+    limits = Limits(max_concurrent_requests, max_client_batch_size, max_batch_tokens, payload_limit, auto_truncate)
+    options = serving.Options(host, port, limits, threads, weights, api_key_file)
+    _run(lambda: serving.serve(options))
+
+
 async def _with_client(url: str, call: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
     import httpx
 

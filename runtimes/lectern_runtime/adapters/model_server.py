@@ -169,14 +169,22 @@ async def split(
     ]
 
 
-def calls(texts: Sequence[str], *, most: int) -> Iterator[Sequence[str]]:
-    """Cut texts into calls of at most `most` texts and about `MOST_CALL_CHARACTERS`, in order; none is empty."""
-    start, size = 0, 0
+def calls(
+    texts: Sequence[str], *, most: int, tokens: Sequence[int] | None = None, most_tokens: int = 0
+) -> Iterator[Sequence[str]]:
+    """Cut texts into calls of at most `most` texts and about `MOST_CALL_CHARACTERS`, in order; none is empty.
+
+    With the tokens of each text, a call of several texts has at most `most_tokens`.
+    """
+    start, size, counted = 0, 0, 0
     for index, text in enumerate(texts):
-        if index > start and (index - start >= most or size + len(text) > MOST_CALL_CHARACTERS):
+        given = 0 if tokens is None else tokens[index]
+        full = index - start >= most or size + len(text) > MOST_CALL_CHARACTERS
+        if index > start and (full or counted + given > most_tokens > 0):
             yield texts[start:index]
-            start, size = index, 0
+            start, size, counted = index, 0, 0
         size += len(text)
+        counted += given
     if start < len(texts):
         yield texts[start:]
 

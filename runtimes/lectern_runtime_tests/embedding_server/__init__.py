@@ -1,0 +1,1 @@
+"""Tests of the embedding server, with a model of their own."""
