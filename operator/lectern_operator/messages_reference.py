@@ -33,7 +33,8 @@ read along; groups whose names begin with `lectern.` are ours."""
 
 def files() -> dict[str, str]:
     """Return the page and the schema by their paths."""
-    schema = messages.json_schema() | {"$comment": _MADE, "$schema": "https://json-schema.org/draft/2020-12/schema"}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **messages.json_schema()}
+    noted = f'{{ "$comment": {json.dumps(_MADE)},' + json.dumps(schema, indent=2).removeprefix("{")
     bodies = get_args(get_args(messages.Body)[0])
     parts = [_HEAD, "## Envelope", _table(messages.Envelope)]
     for body in sorted(bodies, key=lambda each: str(each.model_fields["type"].default)):
@@ -44,7 +45,7 @@ def files() -> dict[str, str]:
         str(messages.DocumentRef.__doc__),
         _table(messages.DocumentRef),
     ]
-    return {PAGE: "\n\n".join(parts) + "\n", SCHEMA: json.dumps(schema, indent=2, sort_keys=True) + "\n"}
+    return {PAGE: "\n\n".join(parts) + "\n", SCHEMA: noted + "\n"}
 
 
 def _table(model: Any) -> str:

@@ -34,6 +34,7 @@ _TEXTS = (
     "Etc/GMT",
     "9.0",
     "@hourly",
+    "FR",
 )
 """Other values for a text, tried in turn until one is valid where the text stands."""
 

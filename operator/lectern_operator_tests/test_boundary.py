@@ -51,11 +51,28 @@ async def test_an_error_of_the_world_or_of_ours_is_another_pass(
     with pytest.raises(Retry) as retry:
         await border.pass_over("uid-kb")
     assert retry.value.after_seconds == after
-    assert cluster.writes == []
+    assert [each for each in cluster.writes if each[0] != "status"] == []
     value = telemetry.registry.get_sample_value(
         "lectern_operator_reconciles_total", {"kind": "KnowledgeBase", "result": result}
     )
     assert value == 1
+
+
+async def test_a_defect_of_ours_is_told_in_the_status_once_and_without_its_words() -> None:
+    cluster = Broken()
+    cluster.error = KeyError("a secret")
+    operator = passes.Operator(cluster)
+    cluster.put(worlds.KNOWLEDGE_BASE)
+    assert await operator.settle() == [("status", "KnowledgeBase", "docs")]
+    found = operator.judged("KnowledgeBase", "docs")
+    assert (found["Ready"], found["Stalled"][0], found["WorkersReady"][0]) == (
+        ("Unknown", "Unknown"),
+        "False",
+        "Unknown",
+    )
+    said = operator.condition("KnowledgeBase", "docs", "Ready")["message"]
+    assert "(KeyError)" in said
+    assert "secret" not in said
 
 
 async def test_a_status_that_is_out_of_date_is_not_written() -> None:

@@ -244,10 +244,10 @@ async def test_settings_stay_while_a_schedule_has_started_a_run_that_is_not_know
 
 async def test_what_controllers_make_of_children_is_family_and_nothing_else() -> None:
     def body(kind: str, name: str, *owners: dict[str, str]) -> Manifest:
-        label = {labels.OWNER_UID: UID}
+        label = {labels.OWNER_UID: UID, labels.ROLE: "worker"}
         return {"kind": kind, "metadata": {"name": name, "uid": name, "labels": label, "ownerReferences": list(owners)}}
 
-    mine = {"kind": "KnowledgeBase", "uid": UID}
+    mine = {"kind": "KnowledgeBase", "uid": UID, "name": "docs"}
     found = [
         body("Deployment", "docs-worker", mine),
         body("CronJob", "nightly", mine),
@@ -255,12 +255,15 @@ async def test_what_controllers_make_of_children_is_family_and_nothing_else() ->
         body("Pod", "nightly-1-x", {"kind": "Job", "uid": "nightly-1"}),
         body("Pod", "docs-worker-1-x", {"kind": "ReplicaSet", "name": "docs-worker-1", "uid": "rs"}),
         body("Pod", "debug", {"kind": "ReplicaSet", "name": "docs-1", "uid": "rs2"}),
+        body("Deployment", "by-hand", mine),
+        body("Pod", "by-hand-1-x", {"kind": "ReplicaSet", "name": "by-hand-1", "uid": "rs3"}),
         body("Pod", "bare"),
         body("Job", "copied", {"kind": "CronJob", "uid": "another"}),
         body("Service", "copied"),
     ]
     assert sorted(children.family(found, UID)) == [
         ("CronJob", "nightly"),
+        ("Deployment", "by-hand"),
         ("Deployment", "docs-worker"),
         ("Job", "nightly-1"),
         ("Pod", "docs-worker-1-x"),

@@ -71,6 +71,24 @@ def test_last_words_in_json_are_told_without_their_time() -> None:
     assert found.message == "the worker refuses its settings: settings.json: log: wrong"
 
 
+def test_last_words_of_a_plain_log_are_told_without_their_time() -> None:
+    words = "settings.json: schema_version: 2 was written and this image reads 1"
+    head = "2026-11-21 10:00:00,123"
+    lines = (f"{head} INFO lectern.worker started", f"{head} ERROR lectern.worker {words}")
+    waiting = {"waiting": {"reason": "CrashLoopBackOff"}}
+    last = {"terminated": {"exitCode": 2, "message": "\n".join(lines)}}
+    refusing = pod("a", containerStatuses=[{"name": "main", "state": waiting, "lastState": last}])
+    assert config_applied.verdict(WANTED, [], [refusing]).message == f"the worker refuses its settings: {words}"
+
+
+def test_a_refusal_stands_while_the_pod_starts_again_until_it_says_what_it_loaded() -> None:
+    last = {"terminated": {"exitCode": 2, "message": "settings.json: wrong"}}
+    again = pod("a", containerStatuses=[{"name": "main", "state": {"running": {}}, "lastState": last}])
+    silent, told = Asked(again, Unknown("/configz does not answer")), Asked(again, Known(Loaded("a" * 64, 1)))
+    assert config_applied.verdict(WANTED, [silent], [again]).reason == Reason.SETTINGS_REFUSED
+    assert config_applied.verdict(WANTED, [told], [again]).reason == Reason.SETTINGS_LOADED
+
+
 def test_only_running_pods_of_the_roles_are_asked() -> None:
     leaving = pod("c")
     leaving["metadata"]["deletionTimestamp"] = "2026-11-21T00:00:00Z"

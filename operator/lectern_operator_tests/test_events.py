@@ -117,6 +117,17 @@ async def test_an_object_that_flaps_is_told_of_a_bounded_number_of_times() -> No
     assert len(server.events) == MOST_A_MINUTE + 1
 
 
+async def test_objects_of_which_nothing_was_told_for_a_minute_are_forgotten() -> None:
+    now = 0.0
+    events = Events(Server(), lambda: now)
+    for number in range(100):
+        await events.tell({**BODY, "metadata": {**BODY["metadata"], "uid": f"uid-{number}"}}, *DOWN)
+    assert len(events) == 100
+    now = 61.0
+    await events.tell(BODY, *DOWN)
+    assert len(events) == 1
+
+
 async def test_an_event_that_cannot_be_written_fails_nothing() -> None:
     server = Server(DependencyError("away", dependency="kubernetes"))
     assert await Events(server, lambda: 0.0).tell(BODY, *DOWN) == 0

@@ -32,7 +32,7 @@ from lectern_operator_tests.leaves import Change
 
 PENDING_LEAVES = 96
 """How many leaves nothing acts on. It only falls: lower it when a field is acted on."""
-UNREAD_SETTINGS = 12
+UNREAD_SETTINGS = 1
 """How many settings no runtime reads. It only falls, too."""
 
 Outputs = dict[str, str]
@@ -84,7 +84,7 @@ def _of_source(source: IngestionSource) -> Outputs:
     except ConfigurationError as error:
         digest = Unknown(str(error))
     observed = source_policy.Observed(children={}, pods=(), jobs=(), knowledge_base=Known(kb))
-    planned = source_policy.plan(source, observed, digest)
+    planned = source_policy.plan(source, observed, digest, now="2026-11-21T00:00:00Z")
     return {"plan": repr(planned), "manifests": _or_error(lambda: _made_of_source(source, kb, planned))}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -61,6 +62,7 @@ class Source:
         )
         self.cluster.finish(name, message=reports.encode(told).decode(), succeeded=succeeded)
         self.cluster.objects["Job", "team", name]["status"]["startTime"] = f"2026-11-21T{self.hour:02}:00:00Z"
+        self.operator.clock.now = max(self.operator.clock.now, datetime(2026, 11, 21, self.hour, 30, tzinfo=UTC))
         return job
 
     def status(self) -> dict[str, Any]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
+
+from pydantic_core import from_json
 
 from lectern_contract.errors import DependencyError
 from lectern_operator.clients.errors import NotFound, Outdated, Refused
@@ -14,7 +15,7 @@ Manifest = dict[str, Any]
 def parsed(content: bytes) -> Manifest:
     """Return the JSON object in `content`; anything else becomes a message."""
     try:
-        answer = json.loads(content)
+        answer = from_json(content)
     except ValueError:
         answer = None
     return answer if isinstance(answer, dict) else {"message": content[:500].decode(errors="replace")}

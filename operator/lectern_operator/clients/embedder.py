@@ -73,7 +73,7 @@ class Embedders:
             if error.response.status_code in (401, 403):
                 return Unauthorised(f"{said}: the API key is refused")
             return Unknown(said)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Unknown(f"{server.url} does not answer ({type(error).__name__})")
         except (KeyError, IndexError, TypeError, ValueError):
             return Unknown(f"{server.url} does not speak the protocol {server.protocol}")

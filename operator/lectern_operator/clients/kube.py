@@ -1,9 +1,9 @@
 """The only place that speaks to the Kubernetes API: reads, lists, watches, server-side apply, delete, status.
 
 Built on `kubernetes.aio`'s ApiClient for TLS, service account tokens that are read again, and kubeconfig with exec
-plugins; its dynamic client is left out, because it asks for discovery of every group and wraps each answer. kopf, which
-watches our own kinds, has merge patches only. Every request has a time limit; nothing is retried here: the queue does
-that.
+plugins. Its requests are left out, because they copy and write bodies slowly, and its dynamic client, because it asks
+for discovery of every group and wraps each answer. kopf, which watches our own kinds, has merge patches only. Every
+request has a time limit; nothing is retried here: the queue does that.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 from kubernetes.aio import config as kube_config
 from kubernetes.aio.client import ApiClient, Configuration
-from kubernetes.aio.client.rest import RESTResponse
+from pydantic_core import to_json
 
 from lectern_contract import labels, names
 from lectern_contract.errors import DependencyError
 from lectern_operator.clients import answers, kinds
+from lectern_operator.clients.apply_body import CONTENT_TYPE, apply_body
 from lectern_operator.clients.errors import NotFound, NotServed, Outdated, Refused
 from lectern_operator.clients.pace import Pace
 from lectern_operator.facts import Fact, Known, Unknown
@@ -34,7 +35,6 @@ PAGE = 250
 WATCH_SECONDS = 290
 SILENCE_SECONDS = 70.0
 """A watch that tells nothing for so long is dead: the API server sends a bookmark about every minute."""
-APPLY = "application/apply-patch+yaml"
 NEVER = "1"
 """A version that no object of a cluster that runs has: it was given out before the first namespace."""
 HEADS = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -67,12 +67,12 @@ async def connect(
     configuration: Configuration, *, counted: Counted = lambda *_: None, fence: Fence = lambda: None
 ) -> AsyncIterator[Kube]:
     """Open the client and close its connections at the end of the block."""
-    configuration.retries = None
-    configuration.client_go_retries = False
-    configuration.client_session_kwargs = {"trust_env": False}  # else aiohttp reads ~/.netrc before each request
-    configuration.connection_pool_maxsize = 0  # each watch holds a connection; requests are bounded by their pace
     async with ApiClient(configuration) as api:
-        yield Kube(api, counted, fence)
+        # each watch holds a connection; requests are bounded by their pace
+        connector = aiohttp.TCPConnector(limit=0, ssl=api.rest_client.ssl_context)
+        # else aiohttp reads ~/.netrc before each request
+        async with aiohttp.ClientSession(connector=connector, trust_env=False) as session:
+            yield Kube(api, session, counted, fence)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,12 @@ class Kube:
     overloaded or failing.
     """
 
-    def __init__(self, api: ApiClient, counted: Counted, fence: Fence = lambda: None) -> None:
+    def __init__(
+        self, api: ApiClient, session: aiohttp.ClientSession, counted: Counted, fence: Fence = lambda: None
+    ) -> None:
         self._api = api
+        self._session = session
+        self._way = _way(api.configuration)
         self._counted = counted
         self._fence = fence
         self._pace = Pace()
@@ -131,7 +135,9 @@ class Kube:
         kind, metadata = manifest["kind"], manifest["metadata"]
         path = kinds.ALL[kind].path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": names.FIELD_MANAGER, "force": "true"}
-        return await self._request("PATCH", kind, path, body=manifest, query=query, content_type=APPLY)
+        return await self._request(
+            "PATCH", kind, path, body=apply_body(manifest), query=query, content_type=CONTENT_TYPE
+        )
 
     async def apply_new(self, manifest: Manifest) -> Manifest:
         """Apply `manifest` where there is no object of that name yet, and return it; `Outdated` when there is one.
@@ -150,7 +156,7 @@ class Kube:
         path = kinds.ALL[kind].path(metadata["namespace"], metadata["name"])
         query = {"fieldManager": names.SCALING_MANAGER}
         try:
-            await self._request("PATCH", kind, path, body=manifest, query=query, content_type=APPLY)
+            await self._request("PATCH", kind, path, body=apply_body(manifest), query=query, content_type=CONTENT_TYPE)
         except Outdated:
             return  # a conflict: whoever set the fields keeps them without us
 
@@ -238,7 +244,7 @@ class Kube:
         except (aiohttp.ClientError, OSError) as error:
             raise _unanswered(f"watch {path}", error) from error
         finally:
-            response.response.close()
+            response.close()
 
     async def _list(self, kind: str, namespace: str | None, query: Mapping[str, str]) -> tuple[Manifest, ...]:
         return tuple([item async for page in self._pages(kind, namespace, query) for item in page.items])
@@ -268,7 +274,7 @@ class Kube:
         kind: str,
         path: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | str | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
@@ -280,7 +286,7 @@ class Kube:
                 method, kind, path, body=body, query=query, content_type=content_type, accept=accept
             )
             try:
-                return answers.parsed(await response.read())  # type: ignore[no-untyped-call]  # partly annotated
+                return answers.parsed(await response.read())
             except (aiohttp.ClientError, OSError) as error:
                 raise _unanswered(f"{method} {path}", error) from error
 
@@ -290,27 +296,28 @@ class Kube:
         kind: str,
         path: str,
         *,
-        body: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | str | None = None,
         query: Mapping[str, str] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
         patience: aiohttp.ClientTimeout | None = None,
-    ) -> RESTResponse:
+    ) -> aiohttp.ClientResponse:
         """Send one request and return its answer unread; raises for a status of 400 and above."""
         status = 0
         try:
-            request = await self._api.param_serialize(
+            head = {"Accept": accept, "Content-Type": content_type, **self._api.default_headers}
+            await self._api.update_params_for_auth(head, None, ["BearerToken"], path, method, None)
+            response = await self._session.request(
                 method,
-                path,
-                query_params=list((query or {}).items()),
-                header_params={"Accept": accept, "Content-Type": content_type},
-                body=body,
-                auth_settings=["BearerToken"],
+                self._api.configuration.host + path,
+                params=query,
+                data=body if body is None or isinstance(body, str) else to_json(body, fallback=dict),
+                headers=head,
+                timeout=patience or aiohttp.ClientTimeout(REQUEST_SECONDS),
+                **self._way,
             )
-            limit = patience or aiohttp.ClientTimeout(REQUEST_SECONDS)
-            response = await self._api.call_api(*request, _request_timeout=limit)
             status = response.status
-            content = await response.read() if status >= 400 else b""  # type: ignore[no-untyped-call]  # the same
+            content = await response.read() if status >= 400 else b""
         except (aiohttp.ClientError, OSError) as error:  # a TimeoutError is an OSError
             raise _unanswered(f"{method} {path}", error) from error
         finally:
@@ -329,6 +336,16 @@ def _proxy(host: str) -> str | None:
     return None if proxy_bypass(url.hostname or "") else getproxies().get(url.scheme)
 
 
+def _way(configuration: Configuration) -> dict[str, Any]:
+    """Return what aiohttp is told of proxy and server name, where the configuration has them."""
+    found = {
+        "proxy": configuration.proxy,
+        "proxy_headers": configuration.proxy_headers,
+        "server_hostname": configuration.tls_server_name,
+    }
+    return {name: value for name, value in found.items() if value}
+
+
 def _labelled(kind: str) -> dict[str, str]:
     """Return the query for what may be ours: children carry the label of their owner."""
     return {"labelSelector": labels.OWNER_UID} if kind in kinds.CHILDREN else {}
@@ -345,10 +362,10 @@ def _discovered(answer: Manifest) -> set[str]:
     return {kind.name for kind in kinds.ALL.values() if (kind.group, kind.version, kind.plural) in resources}
 
 
-async def _lines(response: RESTResponse) -> AsyncIterator[bytes]:
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Yield the lines of a stream, however long."""
     parts: list[bytes] = []
-    async for chunk in response.response.content.iter_any():
+    async for chunk in response.content.iter_any():
         *ended, rest = chunk.split(b"\n")
         for line in ended:
             whole = b"".join((*parts, line))

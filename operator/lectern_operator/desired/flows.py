@@ -52,8 +52,11 @@ def source(of: IngestionSource) -> tuple[Peer, ...]:
 def _repository(url: str, namespace: str) -> tuple[Peer, ...]:
     if url.startswith("https://"):
         return servers(url, namespace=namespace)
-    address = urlsplit(url) if url.startswith("ssh://") else urlsplit(f"ssh://{url.replace(':', '/', 1)}")
-    return servers(f"{address.hostname}:{address.port or SSH_PORT}", namespace=namespace)
+    try:
+        address = urlsplit(url) if url.startswith("ssh://") else urlsplit(f"ssh://{url.replace(':', '/', 1)}")
+        return servers(f"{address.hostname}:{address.port or SSH_PORT}", namespace=namespace)
+    except ValueError:  # leads nowhere: the connector that asks says so
+        return ()
 
 
 def embedding_cache(kb: KnowledgeBase) -> tuple[Peer, ...]:

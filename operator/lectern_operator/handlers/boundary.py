@@ -15,8 +15,14 @@ from typing import Any
 
 from lectern_contract import names, resources
 from lectern_contract.errors import DependencyError, ResourceInvalid
-from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint
-from lectern_contract.resources.status import Condition
+from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint
+from lectern_contract.resources.status import (
+    Condition,
+    IngestionSourceStatus,
+    KnowledgeBaseStatus,
+    RagEndpointStatus,
+    readable,
+)
 from lectern_operator.clients.errors import NotFound, Outdated
 from lectern_operator.handlers.inventory import Inventory
 from lectern_operator.handlers.lease import LeaseLost
@@ -71,14 +77,24 @@ class Boundary:
             raise
         except Exception as error:
             logger.exception("pass", extra={"kind": kind, "object": name, "result": result})
+            await self._tell_defect(body, error)
             raise Retry from error
         finally:
             self._telemetry.passes.labels(kind=kind, result=result).inc()
             self._telemetry.seconds.labels(kind=kind).observe(time.monotonic() - started)
 
+    async def _tell_defect(self, body: Manifest, error: Exception) -> None:
+        """Say in the status that passes fail, by the kind of `error` alone: its words may hold what is secret."""
+        try:
+            await self._report(body, broken(body, type(error).__name__, self._world.timestamp()))
+        except LeaseLost:
+            raise
+        except Exception:
+            logger.exception("status", extra={"kind": body["kind"], "object": body["metadata"]["name"]})
+
     async def _judged(self, body: Manifest) -> Outcome | None:
         try:
-            resource = parsed(body)
+            resource = resources.parse_stored(body)
         except ResourceInvalid as fault:
             return invalid(body, fault, self._world.timestamp())
         world = guarded.within(self._world, body)
@@ -115,25 +131,25 @@ def _is_held(body: Mapping[str, Any]) -> bool:
     return names.FINALIZER in (body["metadata"].get("finalizers") or ())
 
 
-def parsed(body: Mapping[str, Any]) -> AnyResource:
-    """Return the resource in `body`; a status that cannot be read counts as none."""
-    try:
-        return resources.parse(body)
-    except ResourceInvalid as fault:
-        if not fault.field.startswith("status"):
-            raise
-        return resources.parse({key: value for key, value in body.items() if key != "status"})
-
-
 def invalid(body: Mapping[str, Any], fault: ResourceInvalid, now: str) -> Outcome:
     """Return what the status says of a spec that breaks a rule; the rest of the status stays as it is."""
-    model = resources.KINDS[body["kind"]].model_fields["status"].annotation
-    assert model is not None
-    try:
-        before = model.model_validate(body.get("status") or {})
-    except ValueError:
-        before = model()
-    generation = int(body["metadata"].get("generation", 0))
+    before, generation = _status(body), int(body["metadata"].get("generation", 0))
     found = summary.invalid(body["kind"], before.conditions, fault)
     conditions = tuple(summary.carried(before.conditions, found, generation=generation, now=now))
     return Outcome(before.model_copy(update={"observed_generation": generation, "conditions": conditions}))
+
+
+def broken(body: Mapping[str, Any], cause: str, now: str) -> Outcome:
+    """Return what the status says where a pass fails by a defect of ours; the rest of it stays as it is."""
+    before, generation = _status(body), int(body["metadata"].get("generation", 0))
+    found = summary.broken(body["kind"], before.conditions, cause)
+    conditions = tuple(summary.carried(before.conditions, found, generation=generation, now=now))
+    return Outcome(before.model_copy(update={"conditions": conditions}))
+
+
+def _status(body: Mapping[str, Any]) -> KnowledgeBaseStatus | IngestionSourceStatus | RagEndpointStatus:
+    """Return the status of `body` as far as it can be read."""
+    model = type(resources.KINDS[body["kind"]].model_fields["status"].get_default(call_default_factory=True))
+    found = readable(model, body.get("status") or {})
+    assert isinstance(found, KnowledgeBaseStatus | IngestionSourceStatus | RagEndpointStatus)
+    return found

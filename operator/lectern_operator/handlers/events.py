@@ -18,6 +18,7 @@ from lectern_operator.desired.event import event
 from lectern_operator.policies import transitions
 
 MOST_A_MINUTE = 20
+MINUTE_SECONDS = 60.0
 MOST_OBJECTS = 10_000
 logger = logging.getLogger("lectern.operator")
 
@@ -38,6 +39,10 @@ class Events:
         self._clock = clock
         self._instance = socket.gethostname()
         self._told: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many objects are remembered."""
+        return len(self._told)
 
     async def tell(self, body: Mapping[str, Any], before: tuple[Condition, ...], after: tuple[Condition, ...]) -> int:
         """Write an Event for every transition from `before` to `after` of the resource `body`; return how many."""
@@ -70,9 +75,16 @@ class Events:
         now = self._clock()
         recent = self._told.setdefault(uid, deque(maxlen=MOST_A_MINUTE))
         self._told.move_to_end(uid)
-        if len(self._told) > MOST_OBJECTS:
-            self._told.popitem(last=False)
-        if len(recent) == MOST_A_MINUTE and now - recent[0] < 60.0:
+        self._forget_the_quiet(now)
+        if len(recent) == MOST_A_MINUTE and now - recent[0] < MINUTE_SECONDS:
             return False
         recent.append(now)
         return True
+
+    def _forget_the_quiet(self, now: float) -> None:
+        """Drop those of which nothing was told for a minute, but the newest: nothing is bounded by them any more."""
+        while len(self._told) > 1:
+            recent = next(iter(self._told.values()))
+            if recent and now - recent[-1] < MINUTE_SECONDS and len(self._told) <= MOST_OBJECTS:
+                return
+            self._told.popitem(last=False)

@@ -99,6 +99,29 @@ def _differs(wanted: Manifest, observed: Manifest | None) -> bool:
     return observed["kind"] not in _WRITTEN_ONCE and drifted(wanted, observed)
 
 
+def needs(manifest: Mapping[str, Any], refused: Set[Key]) -> bool:
+    """Say whether the pods of a workload need something that was refused: with it they would wait without end."""
+    spec = _pod_spec(manifest)
+    needed = {("ServiceAccount", spec.get("serviceAccountName"))}
+    for volume in spec.get("volumes", ()):
+        needed.add(("ConfigMap", volume.get("configMap", {}).get("name")))
+        needed.add(("PersistentVolumeClaim", volume.get("persistentVolumeClaim", {}).get("claimName")))
+        needed.add(("Secret", volume.get("secret", {}).get("secretName")))
+        for source in volume.get("projected", {}).get("sources", ()):
+            needed.add(("Secret", source.get("secret", {}).get("name")))
+    return bool(needed & refused)
+
+
+def _pod_spec(manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return how the pods of a workload are; nothing for any other kind."""
+    match manifest:
+        case {"kind": "Deployment" | "Job", "spec": {"template": {"spec": Mapping() as found}}}:
+            return found
+        case {"kind": "CronJob", "spec": {"jobTemplate": {"spec": {"template": {"spec": Mapping() as found}}}}}:
+            return found
+    return {}
+
+
 def settings_in_use(children: Mapping[Key, Manifest], pods: Iterable[Mapping[str, Any]]) -> frozenset[Key]:
     """Return the ConfigMaps that a pod mounts or may still be started with; all of them in the middle of a rollout."""
     config_maps = frozenset(name for name in children if name[0] == "ConfigMap")
@@ -107,13 +130,8 @@ def settings_in_use(children: Mapping[Key, Manifest], pods: Iterable[Mapping[str
         return config_maps
     used: set[str] = set()
     for child in children.values():
-        match child["kind"]:
-            case "Deployment":
-                used |= _mounted(child["spec"]["template"]["spec"])
-            case "CronJob":
-                used |= _mounted(child["spec"]["jobTemplate"]["spec"]["template"]["spec"])
-            case "Job" if workload.job_end(child) is None:
-                used |= _mounted(child["spec"]["template"]["spec"])
+        if child["kind"] != "Job" or workload.job_end(child) is None:
+            used |= _mounted(_pod_spec(child))
     for pod in pods:
         if pod.get("status", {}).get("phase") not in ("Succeeded", "Failed"):
             used |= _mounted(pod["spec"])

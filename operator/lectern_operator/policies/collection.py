@@ -34,7 +34,7 @@ from lectern_operator.facts.vector_store import (
     Subject,
     Unreachable,
 )
-from lectern_operator.policies import partitions, replicas
+from lectern_operator.policies import partitions, replicas, summary
 
 ASPECT = ConditionType.COLLECTION_READY
 
@@ -94,6 +94,12 @@ def deletion(kb: KnowledgeBase, *, store: Fact[StoreState]) -> Fact[tuple[Step, 
     if (target := state.aliases.get(alias)) in ours and target is not None:
         steps.insert(0, DeleteAlias(alias, target))
     return Known(tuple(steps))
+
+
+def unplaceable(kb: KnowledgeBase) -> summary.Blocked | None:
+    """Say why no collection takes the partitions of the spec; None when one does. What runs is left as it is."""
+    words = _too_many_keys(kb) if kb.spec.vector_store is not None else ""
+    return summary.Blocked(Reason.INVALID_SPEC, words, stalled=True) if words else None
 
 
 def verdict(
@@ -174,12 +180,19 @@ def _taken(wanted: Collection, state: StoreState) -> str:
         return f"{wanted.alias} is a collection of somebody else's, it has to be our alias: {way_out}"
     found = state.collections.get(wanted.name)
     if found is not None and (found.owner is None or _place(found.owner) != _place(wanted.owner)):
-        return f"collection {wanted.name} exists and is not ours by its metadata: {way_out}"
+        return f"collection {wanted.name} exists and {_whose(found.owner)}: {way_out}"
     target = state.aliases.get(wanted.alias)
     behind = state.collections.get(target) if target is not None else None
     if target is not None and (behind is None or behind.owner is None or not _same(behind.owner, wanted.owner)):
-        return f"alias {wanted.alias} stands for {target}, which is not ours: {way_out}"
+        whose = _whose(behind.owner if behind is not None else None)
+        return f"alias {wanted.alias} stands for {target}, which {whose}: {way_out}"
     return ""
+
+
+def _whose(owner: Owner | None) -> str:
+    if owner is None:
+        return "is not ours by its metadata"
+    return f"belongs to KnowledgeBase {owner.namespace}/{owner.knowledge_base} (generation {owner.generation})"
 
 
 def _difference(wanted: Collection, found: ObservedCollection) -> str:

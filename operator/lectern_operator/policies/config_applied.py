@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from lectern_operator.facts.outside import Loaded
 Manifest = Mapping[str, Any]
 REFUSED_EXIT = 2
 """Exit status of a runtime that will not have its settings file."""
+_HEAD = re.compile(r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?Z? (?:ERROR lectern\S* )?")
+"""How a line of a log begins: when, how bad, who."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ def running(pods: Sequence[Manifest], *roles: str) -> list[Manifest]:
 def verdict(wanted: Mapping[str, str], asked: Sequence[Asked], pods: Sequence[Manifest]) -> Verdict:
     """Compare what pods have loaded with `wanted`, the hash by role; `pods` tell who refused a file."""
     aspect = ConditionType.CONFIG_APPLIED
-    if refusal := _refusal(pods, wanted):
+    if refusal := _refusal(pods, wanted, asked):
         return Verdict(aspect, "False", Reason.SETTINGS_REFUSED, refusal)
     behind, silent = _behind(wanted, asked), [each for each in asked if isinstance(each.loaded, Unknown)]
     if behind:
@@ -75,15 +78,20 @@ def _behind(wanted: Mapping[str, str], asked: Sequence[Asked]) -> list[str]:
     return found
 
 
-def _refusal(pods: Sequence[Manifest], wanted: Mapping[str, str]) -> str:
-    """Return the words of the first pod that ended because of its settings; empty when none did."""
+def _refusal(pods: Sequence[Manifest], wanted: Mapping[str, str], asked: Sequence[Asked]) -> str:
+    """Return the words of the first pod that ended because of its settings; empty when none did.
+
+    They stand while it is started again and again, until it has said what it loaded.
+    """
+    answered = {each.pod["metadata"]["name"] for each in asked if isinstance(each.loaded, Known)}
     for pod in sorted(pods, key=lambda each: str(each["metadata"]["name"])):
         if pod["metadata"].get("labels", {}).get(labels.ROLE) not in wanted or pod["metadata"].get("deletionTimestamp"):
             continue
         for container in pod.get("status", {}).get("containerStatuses", ()):
             state = container.get("state", {})
             ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
-            if "running" not in state and ended.get("exitCode") == REFUSED_EXIT:
+            works = "running" in state and pod["metadata"]["name"] in answered
+            if not works and ended.get("exitCode") == REFUSED_EXIT:
                 cause = _last_words(str(ended.get("message", ""))) or "see its logs"
                 return f"the {pod['metadata']['labels'][labels.ROLE]} refuses its settings: {cause}"[:1000]
     return ""
@@ -95,5 +103,5 @@ def _last_words(message: str) -> str:
     try:
         line = json.loads(said[-1]) if said else ""
     except ValueError:
-        return said[-1]
+        return _HEAD.sub("", said[-1])
     return str(line.get("cause") or line.get("message") or "") if isinstance(line, dict) else str(line)

@@ -59,8 +59,8 @@ class Plan:
     keep: frozenset[Key]
 
 
-def plan(source: IngestionSource, observed: Observed, settings: Fact[str]) -> Plan:
-    """Decide what `source` wants now; `settings` is the hash of the settings that a run would have."""
+def plan(source: IngestionSource, observed: Observed, settings: Fact[str], *, now: str) -> Plan:
+    """Decide what `source` wants now (RFC 3339 in UTC); `settings` is the hash of those that a run would have."""
     blocked = _blocked(source, observed.knowledge_base, settings)
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
     keep = frozenset(("Job", run.job) for run in runs.kept(seen))
@@ -68,7 +68,7 @@ def plan(source: IngestionSource, observed: Observed, settings: Fact[str]) -> Pl
         return Plan(blocked, None, False, "", keep)
     if source.spec.push is not None:
         return Plan(None, None, False, settings.value, keep)
-    last = runs.newest(seen, source.status.last_run, replay=False)
+    last = runs.newest(seen, source.status.last_run, replay=False, now=now)
     start = requests.start(source, seen, last, settings.value)
     running = any(run.end is None and run.answers is not None for run in seen)
     return Plan(None, start, running or start is not None, settings.value, keep)
@@ -88,8 +88,8 @@ def report(
     `further` are verdicts on parts that others look after. What is shown, and in which order, is said by `CONDITIONS`.
     """
     seen = runs.runs(observed.jobs, observed.pods, source.metadata.uid)
-    last = runs.newest(seen, source.status.last_run, replay=False)
-    replay = runs.newest(seen, source.status.last_replay, replay=True)
+    last = runs.newest(seen, source.status.last_run, replay=False, now=now)
+    replay = runs.newest(seen, source.status.last_replay, replay=True, now=now)
     synced = _replays(_synced(source, planned, last, _trouble(observed)), replay, _trouble(observed))
     receiving = receiver.verdict(source, observed.children, observed.pods, observed.written)
     found = {each.type: each for each in (_found(source, observed), synced, receiving, *further)}

@@ -89,7 +89,7 @@ def plan(kb: KnowledgeBase, observed: Observed) -> Plan:
     """Decide what `kb` wants on this cluster now."""
     replicas, scaled, keep_scaler = _scaling(kb, observed.keda)
     external = observed.external
-    blocked = _not_on_cluster(kb) or generation.rebuilt(kb, external.store)
+    blocked = _not_on_cluster(kb) or collection.unplaceable(kb) or generation.rebuilt(kb, external.store)
     number = generation.answering(kb, external.store)
     known = embedding.dimensions(kb, external.embedder)
     of_store = collection.plan(kb, generation=number, dimensions=known, store=external.store)

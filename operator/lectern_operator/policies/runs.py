@@ -17,6 +17,7 @@ from lectern_contract.resources.status import LastRun
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import workload
 from lectern_operator.policies.changes import Manifest, owned
+from lectern_operator.policies.clocks import has_been
 
 NOTES: Mapping[RunMode, str] = {
     RunMode.SYNC: labels.SYNC_REQUEST,
@@ -62,14 +63,15 @@ def kept(seen: Iterable[Run]) -> list[Run]:
     return [run for run in asked if run.end is None] + [run for run in asked if run.end is not None][-KEPT_JOBS:]
 
 
-def newest(seen: Iterable[Run], before: LastRun | None, *, replay: bool) -> LastRun | None:
+def newest(seen: Iterable[Run], before: LastRun | None, *, replay: bool, now: str) -> LastRun | None:
     """Return the newest run for the status, of replays or of all others; `before` is what the status says.
 
     A Job that is gone is known by the status alone. Where it went before it ended, nobody knows what it did: then it
-    counts as failed, with no settings that the index could hold.
+    counts as failed, with no settings that the index could hold. What began after `now`, or at no time at all, was
+    written by somebody else: no run that follows could ever be newer.
     """
     found = [run for run in seen if (run.mode is RunMode.REPLAY) == replay]
-    if before is None or (found and _is_newer(found, before)):
+    if before is None or not has_been(before.started_at, now) or (found and _is_newer(found, before)):
         return last_run(found[-1]) if found else None
     if before.result != "Running":
         return before

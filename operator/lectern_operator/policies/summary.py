@@ -8,15 +8,17 @@ waiting can help.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lectern_contract import conditions, names
 from lectern_contract.conditions import Truth, Verdict
 from lectern_contract.errors import ResourceInvalid
 from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import Condition
+from lectern_operator.policies.clocks import has_been
 
 _LISTED = 8
+_LEFT_OUT = " ... "
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,25 @@ def invalid(kind: str, before: Sequence[Condition], fault: ResourceInvalid) -> t
     )
 
 
+def broken(kind: str, before: Sequence[Condition], cause: str) -> tuple[Verdict, ...]:
+    """Return the verdicts where a pass fails by a defect of ours, `cause`: what runs is left alone."""
+    message = (
+        f"the operator cannot look after this resource as it is ({cause}) and tries again; its log says more, "
+        "and taking the last change of the spec back may help"
+    )
+    ready = Verdict(ConditionType.READY, "Unknown", Reason.UNKNOWN, message)
+    first = {
+        ConditionType.READY: ready,
+        ConditionType.RECONCILING: _reconciling(ready, stalled=False),
+        ConditionType.STALLED: Verdict(ConditionType.STALLED, "False", Reason.STABLE, "nothing stands in the way"),
+    }
+    unseen = "not looked at: the pass failed"
+    return tuple(
+        first.get(aspect) or standing(before, aspect) or Verdict(aspect, "Unknown", Reason.UNKNOWN, unseen)
+        for aspect in CONDITIONS[kind]
+    )
+
+
 def standing(before: Iterable[Condition], aspect: ConditionType, *, generation: int | None = None) -> Verdict | None:
     """Return what the status says of `aspect`, where it says it for this generation of the spec (None: for any).
 
@@ -93,8 +114,18 @@ def standing(before: Iterable[Condition], aspect: ConditionType, *, generation: 
 
 
 def carried(before: Iterable[Condition], found: Iterable[Verdict], *, generation: int, now: str) -> list[Condition]:
-    """Return the conditions after `found`; a clock moves only with its status."""
-    return list(conditions.advance(before, found, generation=generation, now=now))
+    """Return the conditions after `found`; a clock moves only with its status, and one that is none is set anew."""
+    known = [each for each in before if has_been(each.last_transition_time, now)]
+    told = [replace(each, message=shortened(each.message, conditions.MAX_MESSAGE)) for each in found]
+    return list(conditions.advance(known, told, generation=generation, now=now))
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return `text` with at most `longest` characters: what is named stands at its start, the next step at its end."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - len(_LEFT_OUT)]}{_LEFT_OUT}{text[-end:]}"
 
 
 def _ready(situation: Situation) -> Verdict:

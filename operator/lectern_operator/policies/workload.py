@@ -12,6 +12,7 @@ from typing import Any
 from lectern_contract.conditions import Verdict
 from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_contract.resources.status import Component
+from lectern_operator.policies.summary import shortened
 
 Manifest = Mapping[str, Any]
 _WAITING = frozenset(
@@ -91,7 +92,8 @@ def deployment(
 def component(name: str, verdict: Verdict) -> Component:
     """Return the line of `status.components` for the Deployment that `verdict` is about."""
     ready = verdict.status == "True"
-    return Component(name=name, kind="Deployment", ready=ready, message="" if ready else verdict.message[:256])
+    message = "" if ready else shortened(verdict.message, 256)
+    return Component(name=name, kind="Deployment", ready=ready, message=message)
 
 
 def trouble(pods: Iterable[Manifest]) -> str:

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from lectern_contract import names
+from lectern_contract import labels, names
 from lectern_contract.errors import ResourceInvalid
-from lectern_contract.resources import AnyResource, KnowledgeBase, parse_as
+from lectern_contract.resources import AnyResource, KnowledgeBase
 from lectern_operator.clients import kinds
 from lectern_operator.clients.errors import NotFound, NotServed, Outdated, Refused
 from lectern_operator.desired.deployment import handed_over
@@ -45,6 +45,7 @@ class _Progress:
     uid: str
     written: set[Key] = field(default_factory=set)
     refusals: list[str] = field(default_factory=list)
+    refused: set[Key] = field(default_factory=set)
     paused: set[Key] = field(default_factory=set)
 
 
@@ -84,20 +85,29 @@ def family(found: Iterable[Manifest], uid: str) -> dict[Key, Manifest]:
     """Return those of `found` that belong to the resource `uid`: its own children, and what controllers made of them.
 
     A Job of a CronJob and a pod of a Job name their maker. A pod of a Deployment names a ReplicaSet, which is not read
-    here but carries the Deployment's name.
+    here but carries the Deployment's name. A Deployment of another name than ours have was copied from one of them by
+    somebody, with all its labels and owner references: its pods are theirs.
     """
     children = list(found)
     mine = [child for child in children if owned(child, uid)]
-    makers = {str(child["metadata"]["uid"]) for child in mine if child["kind"] in ("CronJob", "Job", "Deployment")}
+    workloads = [child for child in mine if child["kind"] in ("CronJob", "Job") or _is_our_deployment(child, uid)]
+    makers = {str(child["metadata"]["uid"]) for child in workloads}
     jobs = [child for child in children if child["kind"] == "Job" and not owned(child, uid) and _made(child, makers)]
     makers |= {str(job["metadata"]["uid"]) for job in jobs}
-    deployments = tuple(f"{name}-" for kind, name in map(key, mine) if kind == "Deployment")
+    deployments = tuple(f"{name}-" for kind, name in map(key, workloads) if kind == "Deployment")
     pods = [
         child
         for child in children
         if child["kind"] == "Pod" and not owned(child, uid) and (_made(child, makers) or _replica(child, deployments))
     ]
     return {key(child): child for child in (*mine, *jobs, *pods)}
+
+
+def _is_our_deployment(child: Mapping[str, Any], uid: str) -> bool:
+    metadata = child["metadata"]
+    role = (metadata.get("labels") or {}).get(labels.ROLE)
+    owners = [each.get("name") for each in metadata.get("ownerReferences", ()) if each.get("uid") == uid]
+    return child["kind"] == "Deployment" and metadata["name"] in {f"{owner}-{role}" for owner in owners}
 
 
 def _made(child: Mapping[str, Any], makers: set[str]) -> bool:
@@ -117,7 +127,7 @@ def is_paused(child: Mapping[str, Any]) -> bool:
 async def knowledge_base(name: str, namespace: str, world: World) -> Fact[KnowledgeBase | None]:
     """Return the knowledge base `name`, None when there is none, or why it cannot be read."""
     try:
-        return Known(parse_as(KnowledgeBase, await world.cluster.owner("KnowledgeBase", namespace, name)))
+        return Known(world.parsed.knowledge_base(await world.cluster.owner("KnowledgeBase", namespace, name)))
     except NotFound:
         return Known(None)
     except ResourceInvalid as error:
@@ -139,15 +149,19 @@ def settings_in_use(
 async def write(changes: Changes, children: Mapping[Key, Manifest], uid: str, world: World) -> Applied:
     """Carry out `changes` in their order; a refusal is noted and does not keep the rest from being done.
 
+    A workload whose pods need what was refused stays as it is.
     Raises `Outdated` and `NotFound` where what was observed is not what is; then the pass has to be repeated.
     """
     progress, cluster = _Progress(dict(children), uid), world.cluster
     await _prune(changes.prune_first, progress, cluster)
     for manifest in changes.apply:
+        if compare.needs(manifest, progress.refused):
+            continue
         try:
             await _apply(manifest, progress, cluster)
         except Refused as error:
             progress.refusals.append(str(error))
+            progress.refused.add(key(manifest))
     if not progress.refusals:  # what was refused may need what would be pruned
         await _prune(await _unused(changes.prune, progress, cluster), progress, cluster)
     return Applied(progress.children, frozenset(progress.written), tuple(progress.refusals), frozenset(progress.paused))
@@ -235,7 +249,8 @@ async def _delete(child: Manifest, progress: _Progress, cluster: Cluster) -> Non
         progress.paused.add((kind, name))
         return
     live = await _live(child, cluster)
-    if live is None or not owned(live, progress.uid):
+    # an owner reference can be copied with all the rest: only what we have applied is ours to delete
+    if live is None or not owned(live, progress.uid) or not _applied_by_us(live):
         progress.children.pop((kind, name), None)
         return
     if is_paused(live):

@@ -31,7 +31,7 @@ KINDS = ("ServiceAccount", "NetworkPolicy", "ConfigMap", "Service", "Deployment"
 async def reconcile(source: IngestionSource, world: World) -> Outcome:
     """Bring the cluster to what `source` says and return what its status has to say."""
     observed = await _observe(source, world)
-    planned = policy.plan(source, observed, _settings(source, observed))
+    planned = policy.plan(source, observed, _settings(source, observed), now=world.timestamp())
     applied = await _apply(source, observed, planned, world)
     jobs = tuple(child for (kind, _), child in applied.children.items() if kind == "Job")
     after = replace(observed, children=applied.children, jobs=jobs, written=applied.written, paused=applied.paused)

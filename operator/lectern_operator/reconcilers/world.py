@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from lectern_contract.resources.status import IngestionSourceStatus, KnowledgeBa
 from lectern_operator.desired.images import Images
 from lectern_operator.facts import Fact
 from lectern_operator.reconcilers.outside import Outside
+from lectern_operator.reconcilers.parsed import Parsed
 
 Manifest = dict[str, Any]
 
@@ -81,6 +82,7 @@ class World:
     images: Images
     outside: Outside
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    parsed: Parsed = field(default_factory=Parsed)
 
     def timestamp(self) -> str:
         """Return the time as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
