@@ -80,6 +80,9 @@ class Log(Protocol):
     async def subscribe(self, topic: str, *, group: str | None) -> Consumer:
         """Join `group` on `topic`; without a group, read alone from the end on and commit nothing."""
 
+    async def read_from_start(self, topic: str) -> Consumer:
+        """Read all of `topic` alone, from its beginning on, and commit nothing."""
+
     async def lag(self, topic: str, *, group: str) -> int:
         """Records between what `group` committed and the end of the topic, read without joining the group."""
 
@@ -107,6 +110,15 @@ class BlobStore(Protocol):
 
     async def read_named(self, name: str) -> bytes | None:
         """The object `name`, or None."""
+
+    def list_named(self, prefix: str) -> AsyncIterator[str]:
+        """Names of the objects that begin with `prefix`, in order; those made or removed meanwhile may be missed.
+
+        `prefix` is one or more whole parts of names, each with its slash.
+        """
+
+    async def delete_named(self, name: str) -> None:
+        """Remove the object `name`; nothing when there is none."""
 
     async def close(self) -> None:
         """Release what the adapter holds."""
@@ -325,6 +337,23 @@ class Embedder(Protocol):
 
     async def close(self) -> None:
         """Release the model."""
+
+
+class EmbeddingCache(Protocol):
+    """One tier of vectors that were computed before, by a key that says text and model."""
+
+    @property
+    def tier(self) -> str:
+        """Name of the tier in metrics."""
+
+    async def get(self, keys: Sequence[str]) -> Mapping[str, NDArray[np.float32]]:
+        """The vectors, shape (dimensions,), of those keys that are kept; raises `DependencyError`."""
+
+    async def put(self, vectors: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep these vectors for a time; raises `DependencyError`."""
+
+    async def close(self) -> None:
+        """Release what the tier holds."""
 
 
 @dataclass(frozen=True, slots=True)

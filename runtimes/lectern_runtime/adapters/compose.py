@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from pathlib import Path
+from types import NoneType
 from typing import NoReturn
 
 from lectern_contract.errors import ConfigurationError
@@ -27,7 +28,7 @@ from lectern_contract.settings import (
     WorkerSettings,
 )
 from lectern_runtime.adapters.data_directory import DataDirectory
-from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
+from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, Log, VectorStore
 
 
 async def open_log(settings: LogSettings, data: DataDirectory | None) -> Log:
@@ -42,10 +43,11 @@ async def open_log(settings: LogSettings, data: DataDirectory | None) -> Log:
 
 
 async def open_blobs(settings: BlobSettings, data: DataDirectory | None) -> BlobStore:
-    """The blob store of `settings`: a mounted volume, or the data directory."""
+    """The blob store of `settings`: a bucket, asked when it is used, a mounted volume, or the data directory."""
     if isinstance(settings, S3Blobs):
-        _not_yet("spec.blobStore.s3", "leave spec.blobStore out, or use spec.blobStore.persistentVolume")
-    assert isinstance(settings, DirectoryBlobs)
+        from lectern_runtime.adapters.s3 import S3BlobStore
+
+        return S3BlobStore.open(settings)
     from lectern_runtime.adapters import directory
 
     path = Path(settings.path) if settings.path else _needed(data, "blob store").blobs_path
@@ -78,6 +80,21 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
     return onnx.OnnxMiniLm.open()
 
 
+def open_embedding_cache(settings: WorkerSettings) -> list[EmbeddingCache]:
+    """The tiers of the embedding cache of `settings`, in the order in which they are asked; none where it is off."""
+    cache, tiers = settings.embedding_cache, list[EmbeddingCache]()
+    if cache.max_entries:
+        from lectern_runtime.adapters.memory_vectors import MemoryVectors
+
+        tiers.append(MemoryVectors(max_entries=cache.max_entries, ttl_seconds=cache.ttl_seconds))
+    if cache.redis is not None:
+        from lectern_runtime.adapters.redis_vectors import RedisVectors
+
+        dimensions = settings.embedder.dimensions
+        tiers.append(RedisVectors.open(cache.redis, dimensions=dimensions, ttl_seconds=cache.ttl_seconds))
+    return tiers
+
+
 def check_embedder(settings: EmbedderSettings) -> None:
     """Raise `ConfigurationError` when the model in this process is not the one that is asked for."""
     if not isinstance(settings.source, InProcessModel):
@@ -101,6 +118,7 @@ def check_embedded(settings: WorkerSettings) -> None:
         (settings.log, EmbeddedLog, "spec.messaging"),
         (settings.blobs, DirectoryBlobs, "spec.blobStore.s3"),
         (settings.store, EmbeddedStore, "spec.vectorStore"),
+        (settings.embedding_cache.redis, NoneType, "spec.embedding.cache.redis"),
     ):
         if not isinstance(asked, embedded):
             _not_yet(f"KnowledgeBase/{settings.knowledge_base}: {field}", "leave it out for the embedded mode")

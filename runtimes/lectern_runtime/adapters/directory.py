@@ -8,24 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from lectern_contract.errors import ConfigurationError
 from lectern_contract.ids import content_digest
+from lectern_runtime.adapters import blob_names
 from lectern_runtime.adapters.durable_file import sync_directory, write_synced
 from lectern_runtime.errors import BlobDamaged, BlobMissing, BlobStoreError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_PART = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
-_NAME = re.compile(rf"{_PART}(/{_PART}){{0,3}}")
 _MOST_AT_ONCE = 8  # files: each holds its bytes in memory, and a disk gains nothing from more
+_NAMES_AT_ONCE = 256
 _ABANDONED_SECONDS = 24 * 3600.0  # age at which a temporary file has no writer any more
 
 
@@ -70,6 +68,17 @@ class DirectoryBlobs:
 
         return await self._run(read)
 
+    async def list_named(self, prefix: str) -> AsyncIterator[str]:
+        """Names of the objects below `prefix`, in order. Raises ConfigurationError for a prefix outside the rules."""
+        names = self._names(blob_names.folder(prefix))
+        while batch := await self._run(lambda: list(islice(names, _NAMES_AT_ONCE))):
+            for name in batch:
+                yield name
+
+    async def delete_named(self, name: str) -> None:
+        """Remove the object `name`; nothing when there is none. It may come back with a crash right after."""
+        await self._run(lambda: self._object(name).unlink(missing_ok=True))
+
     async def close(self) -> None:
         """Nothing is held between calls."""
 
@@ -112,6 +121,19 @@ class DirectoryBlobs:
             path.mkdir(exist_ok=True)
             sync_directory(path.parent)
 
+    def _names(self, folder: str) -> Iterator[str]:
+        """Walk depth first; a folder sorts as its name with the slash, so that whole names come in order."""
+        try:
+            with os.scandir(self._root / "named" / folder) as found:
+                entries = sorted(f"{each.name}/" if each.is_dir(follow_symlinks=False) else each.name for each in found)
+        except FileNotFoundError:
+            return
+        for entry in entries:
+            if entry.endswith("/"):
+                yield from self._names(folder + entry) if blob_names.is_name(folder + entry[:-1]) else ()
+            elif blob_names.is_name(folder + entry):
+                yield folder + entry
+
     def _prepare(self) -> None:
         (self._root / "new").mkdir(parents=True, exist_ok=True)
         for path in (self._root / "new").iterdir():
@@ -120,17 +142,11 @@ class DirectoryBlobs:
                 path.unlink(missing_ok=True)
 
     def _blob(self, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
-            raise BlobMissing(sha256[:64])
+        blob_names.digest(sha256)
         return self._root / "sha256" / sha256[:2] / sha256[2:]
 
     def _object(self, name: str) -> Path:
-        if not _NAME.fullmatch(name):
-            raise ConfigurationError(
-                f"{name[:200]!r} cannot name an object of the blob store: use up to four parts of letters, digits, "
-                "dots, hyphens and underscores, each beginning with a letter or digit, joined by slashes"
-            )
-        return self._root / "named" / name
+        return self._root / "named" / blob_names.name(name)
 
     async def _run(self, job: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         async with self._slots:

@@ -32,7 +32,8 @@ class Listed:
     against. An equal `etag` promises equal bytes; an empty one promises nothing, so that the bytes are read.
     `size` is in bytes, and None where the source does not tell. `restricted` says that the source itself lets fewer
     people read this document than the rest: it is then handed over for the source's restricted access level only,
-    or not at all.
+    or not at all. `media_type` is what the source says of the bytes, without parameters; where it is empty the name
+    tells, else the bytes.
     """
 
     uri: str
@@ -40,6 +41,7 @@ class Listed:
     etag: str
     size: int | None
     restricted: bool = False
+    media_type: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,9 @@ Item = Listed | Unlisted | Gone
 class Listing:
     """What a source says of itself.
 
-    `whole` says that a document which `items` do not name is gone; otherwise `items` are what changed since the
-    cursor, and whatever they do not name is as it was. `cursor` gives, once `items` have ended, what the next run
+    `whole` says that a document which `items` do not name is gone, and must be so where no cursor was handed in;
+    otherwise `items` are what changed since the cursor, in the order of the changes, and whatever they do not name is
+    as it was. `cursor` gives, once `items` have ended, what the next run
     is to hand in; empty for a source without one.
     """
 

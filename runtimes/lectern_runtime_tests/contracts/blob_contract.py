@@ -88,6 +88,13 @@ class BlobContract:
         assert await blobs.get(sha256) == b"alpha"
         assert [await blobs.read_named(name) for name in (sha256, "a/b", "a/c", "a/d")] == [b"named", b"1", b"2", None]
 
+    async def test_many_named_objects_are_listed_in_the_order_of_their_whole_names(self, blobs: BlobStore) -> None:
+        names = sorted([f"runs/a/{number:04}" for number in range(300)] + ["runs/a-b", "runs/a.c", "runs/a/0/x.y"])
+        names.remove("runs/a/0000")
+        for start in range(0, len(names), 100):
+            await asyncio.gather(*(blobs.write_named(name, b"") for name in reversed(names[start : start + 100])))
+        assert [name async for name in blobs.list_named("runs/")] == names
+
     @pytest.mark.parametrize(
         "name",
         [
@@ -112,6 +119,31 @@ class BlobContract:
             await blobs.write_named(name, b"x")
         with pytest.raises(ConfigurationError):
             await blobs.read_named(name)
+        with pytest.raises(ConfigurationError):
+            await blobs.delete_named(name)
+
+    async def test_named_objects_are_listed_by_the_parts_that_their_names_begin_with(self, blobs: BlobStore) -> None:
+        names = {f"runs/ns.files/1/{number}" for number in range(5)} | {"runs/ns.files/2/0"}
+        for name in (*names, "runs/ns.files2/1/0", "runs/ns.other/1/0", "manifests/ns.files.json"):
+            await blobs.write_named(name, b"x")
+        assert {name async for name in blobs.list_named("runs/ns.files/")} == names
+        assert [name async for name in blobs.list_named("runs/ns.files/2/")] == ["runs/ns.files/2/0"]
+        assert [name async for name in blobs.list_named("runs/ns.absent/")] == []
+
+    async def test_a_removed_object_is_gone_and_removing_it_again_is_no_fault(self, blobs: BlobStore) -> None:
+        await blobs.write_named("runs/a/1", b"x")
+        await blobs.write_named("runs/a/2", b"y")
+        for _ in range(2):
+            await blobs.delete_named("runs/a/1")
+        assert await blobs.read_named("runs/a/1") is None
+        assert [name async for name in blobs.list_named("runs/a/")] == ["runs/a/2"]
+        await blobs.write_named("runs/a/1", b"z")
+        assert await blobs.read_named("runs/a/1") == b"z"
+
+    @pytest.mark.parametrize("prefix", ["", "/", "runs", "../", "runs/../", "runs//", ".hidden/"])
+    async def test_a_prefix_that_could_lead_elsewhere_is_refused(self, blobs: BlobStore, prefix: str) -> None:
+        with pytest.raises(ConfigurationError):
+            [name async for name in blobs.list_named(prefix)]
 
     async def test_a_reader_never_sees_half_of_a_replacement(self, blobs: BlobStore) -> None:
         versions = {bytes([number]) * 200_000 for number in range(8)}

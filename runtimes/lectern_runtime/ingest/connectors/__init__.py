@@ -13,7 +13,11 @@ from lectern_contract.settings import ConnectorSettings
 from lectern_runtime.ingest.connector import Connector, Means
 
 CONNECTORS: dict[str, str] = {
+    "git": "git",
+    "http": "http",
     "persistentVolume": "persistent_volume",
+    "s3": "s3",
+    "wikipedia": "wikipedia",
 }
 
 
