@@ -55,7 +55,7 @@ REACHES_WHEN_UNGUARDED = [
     "http://0:{port}/",
     "http://0.0.0.0:{port}/",
     "http://[::]:{port}/",
-    "http://user:word@127.0.0.1:{port}/",
+    "http://user:word@127.0.0.1:{port}/",  # secret-scan: allow, it must be refused
     "http://front.test@127.0.0.1:{port}/",
     "http://127\u30020\u30020\u30021:{port}/",
 ]
@@ -164,7 +164,7 @@ LOCATIONS = [
     "\\\\127.0.0.1:{port}/",
     "http:\\\\127.0.0.1:{port}/",
     "http://front.test@127.0.0.1:{port}/",
-    "http://front.test:1\\@127.0.0.1:{port}/",
+    "http://front.test:1\\@127.0.0.1:{port}/",  # secret-scan: allow, it must be refused
     "http://169.254.169.254/latest/meta-data/",
     "http://[fd00:ec2::254]/latest/",
     "https://127.0.0.1:{port}/",
