@@ -57,7 +57,7 @@ def namespace(control_plane: testbed.ControlPlane) -> Iterator[str]:
 
 @pytest.fixture
 def fake_node(control_plane: testbed.ControlPlane, namespace: str) -> Iterator[fakes.FakeNode]:
-    """Let a double of scheduler and kubelet serve the test's namespace (see its docstring for what it cannot show)."""
+    """Keep a node whose kubelet, a double, serves the test's namespace (see its docstring for what it cannot show)."""
     with fakes.fake_node(control_plane, namespace=namespace) as node:
         yield node
 

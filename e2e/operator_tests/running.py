@@ -68,6 +68,7 @@ def running_operator(
     arguments: Sequence[str] = (),
     ends_with: int | None = 0,
     kubeconfig: Path | None = None,
+    module: str = "lectern_operator.main",
 ) -> Iterator[RunningOperator]:
     """Run `python -m lectern_operator.main` until the end of the block; it must then end with status `ends_with`.
 
@@ -76,7 +77,7 @@ def running_operator(
     """
     port = _free_port()
     log = directory / f"operator-{port}.log"
-    command = [sys.executable, "-m", "lectern_operator.main"]
+    command = [sys.executable, "-m", module]
     command += ["--kubeconfig", str(kubeconfig or account.kubeconfig(plane))]
     command += ["--port", str(port), "--resync-seconds", str(resync_seconds)]
     command += ["--namespace", namespace] if namespace else []

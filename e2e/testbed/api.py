@@ -76,24 +76,26 @@ class Api:
                 pass  # tests stop the server and cut it off
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def watch(self, path: str) -> AsyncIterator[Event]:
+    async def watch(self, path: str, fields: str = "") -> AsyncIterator[Event]:
         """Yield what exists at the collection `path`, then every change; list again whenever the stream is lost.
 
-        A collection that the server does not know (yet) is asked for again until it does.
+        `fields` is a field selector: what begins to match it is ADDED. A collection that the server does not know
+        (yet) is asked for again until it does.
         """
         while True:
             try:
-                found = await self.request("GET", path)
+                found = await self.request("GET", f"{path}?fieldSelector={fields}" if fields else path)
                 yield Event("listed", tuple(found["items"]))
-                async for event in self._stream(path, found["metadata"]["resourceVersion"]):
+                async for event in self._stream(path, fields, found["metadata"]["resourceVersion"]):
                     yield event
             except (aiohttp.ClientError, OSError, TimeoutError, ApiRefused) as error:
                 if isinstance(error, ApiRefused) and error.status in (401, 403):
                     raise
                 await asyncio.sleep(RETRY_SECONDS)
 
-    async def _stream(self, path: str, version: str) -> AsyncIterator[Event]:
+    async def _stream(self, path: str, fields: str, version: str) -> AsyncIterator[Event]:
         query = f"?watch=true&allowWatchBookmarks=true&timeoutSeconds={WATCH_SECONDS}&resourceVersion={version}"
+        query += f"&fieldSelector={fields}" if fields else ""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_SECONDS, sock_read=WATCH_SECONDS + 30)
         async with self._session.get(self._base + path + query, timeout=timeout) as answer:
             if answer.status != 200:

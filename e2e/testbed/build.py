@@ -92,11 +92,15 @@ def _tool(piece: pieces.Piece, cache_root: Path, environment: Mapping[str, str],
 def _wanted(environment: Mapping[str, str]) -> list[pieces.Piece]:
     wanted = list(pieces.PIECES)
     if environment.get("KUBEBUILDER_ASSETS"):
-        _say(f"controlplane: given by KUBEBUILDER_ASSETS in {pieces.binaries(environment)}")
+        _say(f"controlplane, scheduler: given by KUBEBUILDER_ASSETS in {pieces.binaries(environment)}")
         wanted.remove(pieces.CONTROL_PLANE)
+        wanted.remove(pieces.SCHEDULER)
     if environment.get("KAFKA_BOOTSTRAP"):
         _say(f"kafka: given by KAFKA_BOOTSTRAP at {environment['KAFKA_BOOTSTRAP']}")
         wanted.remove(pieces.KAFKA)
+    if environment.get("S3_URL"):
+        _say(f"s3: given by S3_URL at {environment['S3_URL']}")
+        wanted.remove(pieces.S3)
     return wanted
 
 

@@ -1,7 +1,7 @@
-"""Turns paths and ports into the command lines of the control plane's three programs.
+"""Turns paths and ports into the command lines of the control plane's four programs.
 
-Pure but for the two files that the API server reads at start (tokens, audit policy); `control_plane` runs the
-commands.
+Pure but for the files that they read at start (tokens, audit policy, the scheduler's settings); `control_plane` runs
+the commands.
 """
 
 import json
@@ -36,6 +36,7 @@ class Layout:
 
     home: Path
     binaries: Path
+    scheduler: Path
 
     @property
     def logs(self) -> Path:
@@ -61,6 +62,11 @@ class Layout:
     def audit_policy(self) -> Path:
         """What the API server writes into its audit log."""
         return self.home / "audit-policy.json"
+
+    @property
+    def scheduler_settings(self) -> Path:
+        """The scheduler's configuration file."""
+        return self.home / "scheduler.json"
 
     @property
     def audit_log(self) -> Path:
@@ -128,6 +134,33 @@ def controller_manager(layout: Layout, keys: Certificates, kubeconfig: Path) -> 
         "--profiling=false",
         "--v=0",
     ]
+
+
+def scheduler(layout: Layout, keys: Certificates, port: int) -> Command:
+    """Return the command of the scheduler, which says at `/readyz` of `port` when it has seen the cluster."""
+    return [
+        layout.scheduler,
+        f"--config={layout.scheduler_settings}",
+        "--bind-address=127.0.0.1",
+        f"--secure-port={port}",
+        f"--tls-cert-file={keys.server_certificate}",
+        f"--tls-private-key-file={keys.server_key}",
+        "--v=0",
+    ]
+
+
+def write_scheduler_settings(path: Path, kubeconfig: Path) -> None:
+    """Let the scheduler try a pod that found no node again after a second, the shortest time that it takes."""
+    settings = {
+        "apiVersion": "kubescheduler.config.k8s.io/v1",
+        "kind": "KubeSchedulerConfiguration",
+        "clientConnection": {"kubeconfig": str(kubeconfig), "qps": 200, "burst": 400},
+        "leaderElection": {"leaderElect": False},
+        "enableProfiling": False,
+        "podInitialBackoffSeconds": 1,
+        "podMaxBackoffSeconds": 1,
+    }
+    path.write_text(json.dumps(settings))
 
 
 def write_audit_policy(path: Path) -> None:

@@ -1,7 +1,7 @@
-"""Starts a real control plane (etcd, kube-apiserver, kube-controller-manager) for a test and stops it afterwards.
+"""Starts a real control plane (etcd, API server, controller-manager, scheduler) for a test and stops it afterwards.
 
 `with control_plane() as plane:` takes about 4 seconds; the binaries come from `build` or from KUBEBUILDER_ASSETS.
-There is no node and no scheduler: see `fake_node`. Everything listens on loopback, on free ports.
+There is no node: see `fake_node`. Everything listens on loopback, on free ports.
 """
 
 import os
@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from e2e.testbed import certificates, pieces
-from e2e.testbed.commands import Layout, api_server, controller_manager, etcd, write_audit_policy, write_tokens
+from e2e.testbed import certificates, commands, pieces
+from e2e.testbed.commands import Layout
 from e2e.testbed.errors import ApiRefused, StartFailed
 from e2e.testbed.kubeconfig import write_kubeconfig
 from e2e.testbed.plane import ControlPlane, User
@@ -27,6 +27,7 @@ START_ATTEMPTS = 3
 PROBE_SECONDS = 2.0
 ADMIN = User("testbed-admin", ("system:masters",))
 CONTROLLER_MANAGER = User("system:kube-controller-manager", ("system:masters",))
+SCHEDULER = User("system:kube-scheduler")  # the API server's own RBAC role of that user says what it may do
 BIND_FAILURES = ("address already in use", "failed to listen")
 
 
@@ -40,14 +41,14 @@ def control_plane(directory: Path | None = None, *, users: Sequence[User] = ()) 
 
     Raises MissingComponent when a binary is missing and StartFailed when a component is not up within 30 s.
     """
-    binaries = pieces.binaries(os.environ)
+    binaries, scheduler = pieces.binaries(os.environ), pieces.scheduler(os.environ)
     home = Path(tempfile.mkdtemp(prefix="lectern-testbed-")) if directory is None else directory
-    layout = Layout(home, binaries)
+    layout = Layout(home, binaries, scheduler)
     for path in (layout.logs, layout.data):
         path.mkdir(parents=True, exist_ok=True)
     keys = certificates.ensure(layout.keys)
-    write_audit_policy(layout.audit_policy)
-    tokens = write_tokens(layout.tokens, [ADMIN, CONTROLLER_MANAGER, *users])
+    commands.write_audit_policy(layout.audit_policy)
+    tokens = commands.write_tokens(layout.tokens, [ADMIN, CONTROLLER_MANAGER, SCHEDULER, *users])
     started = False
     try:
         with Processes(layout.logs) as processes:
@@ -88,35 +89,36 @@ def _start(processes: Processes, layout: Layout, keys: certificates.Certificates
 
 
 def _start_once(processes: Processes, layout: Layout, keys: certificates.Certificates, tokens: dict[str, str]) -> Rest:
-    client_port, peer_port, api_port = free_ports(3)
-    url = f"https://127.0.0.1:{api_port}"
+    client_port, peer_port, api_port, scheduler_port = free_ports(4)
+    rest = Rest(f"https://127.0.0.1:{api_port}", keys.ca, tokens[ADMIN.name])
+    scheduler_rest = Rest(f"https://127.0.0.1:{scheduler_port}", keys.ca, tokens[ADMIN.name])
     deadline = time.monotonic() + START_SECONDS
 
     def remaining() -> float:
         return max(0.0, deadline - time.monotonic())
 
-    store = processes.start("etcd", etcd(layout, client_port, peer_port))
-    server = processes.start("kube-apiserver", api_server(layout, keys, client_port, api_port))
-    rest = Rest(url, keys.ca, tokens[ADMIN.name])
+    def kubeconfig(component: str, user: User) -> Path:
+        path = layout.home / f"{component}.kubeconfig"
+        return write_kubeconfig(path, rest.url, keys.ca, user.name, tokens[user.name])
 
-    def answers(path: str) -> bool:
-        try:
-            rest.request("GET", path, timeout=PROBE_SECONDS)
-        except (ApiRefused, OSError):
-            return False
-        return True
-
-    server.wait_until(lambda: store.program.poll() is not None or answers("/readyz"), remaining())
+    store = processes.start("etcd", commands.etcd(layout, client_port, peer_port))
+    server = processes.start("kube-apiserver", commands.api_server(layout, keys, client_port, api_port))
+    server.wait_until(lambda: store.program.poll() is not None or _answers(rest, "/readyz"), remaining())
     store.wait_until(lambda: store.program.poll() is None, remaining())  # a dead etcd is told with etcd's log
-    kubeconfig = write_kubeconfig(
-        layout.home / "controller-manager.kubeconfig",
-        url,
-        keys.ca,
-        CONTROLLER_MANAGER.name,
-        tokens[CONTROLLER_MANAGER.name],
-    )
-    manager = processes.start("kube-controller-manager", controller_manager(layout, keys, kubeconfig))
+    manager_command = commands.controller_manager(layout, keys, kubeconfig("controller-manager", CONTROLLER_MANAGER))
+    manager = processes.start("kube-controller-manager", manager_command)
+    commands.write_scheduler_settings(layout.scheduler_settings, kubeconfig("scheduler", SCHEDULER))
+    scheduler = processes.start("kube-scheduler", commands.scheduler(layout, keys, scheduler_port))
     # It serves no health endpoint here; that it made the first service account shows that it works.
     made = "/api/v1/namespaces/default/serviceaccounts/default"
-    manager.wait_until(lambda: answers(made), remaining())
+    manager.wait_until(lambda: _answers(rest, made), remaining())
+    scheduler.wait_until(lambda: _answers(scheduler_rest, "/readyz"), remaining())
     return rest
+
+
+def _answers(rest: Rest, path: str) -> bool:
+    try:
+        rest.request("GET", path, timeout=PROBE_SECONDS)
+    except (ApiRefused, OSError):
+        return False
+    return True

@@ -1,30 +1,26 @@
-"""The inside of `fake_node`: watches pods and tells the API server one story per pod, from binding to its end.
+"""The inside of `fake_node`: watches pods and tells the API server one story per pod of its node, to the pod's end.
 
-A story is a coroutine: bind, wait for what the pod refers to, run, end, perhaps again. Whatever the API server
-refuses or delays is tried again; a pod that is gone ends its story.
+A story is a coroutine: wait for what the pod refers to, run, end, perhaps again. The scheduler has bound the pod
+before. Whatever the API server refuses or delays is tried again; a pod that is gone ends its story.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-import aiohttp
-
 from e2e.testbed import pod_references, pod_status
-from e2e.testbed.api import MERGE_PATCH, Api
-from e2e.testbed.errors import ApiRefused
+from e2e.testbed.api import Api
 from e2e.testbed.pod_servers import MODELS, Model, PodServers
 from e2e.testbed.pod_status import Pod, PodOutcome, Status
 
 REFERENCE_POLL_SECONDS = 0.4
 RESTART_SECONDS = 0.3
-UNREGISTER_SECONDS = 2.0
 SIGTERM_EXIT = 143
-
-BUILT_IN_RESOURCES = ("cpu", "memory", "ephemeral-storage")
+MOMENT = 0.001
+"""A container that ends sooner was never Ready, in seconds."""
 
 Outcome = Callable[[Pod], PodOutcome | None]
 
@@ -34,31 +30,16 @@ class FakeNode:
     """The settings of a running fake node; a test may assign `ready_after` and `outcome` at any time.
 
     `ready_after` is in seconds. `outcome` is asked once for each start of a pod's containers, in the thread of the
-    fake: return how they end, or None to keep them running. `labels` and `extended_resources` are what
-    a nodeSelector and a request such as `nvidia.com/gpu` must find, else the pod is Unschedulable.
-    `waiting_for` says by `namespace/name` what a pod lacks that is not started yet (for the messages of tests).
-    `models` are those that embedders can serve, by name.
+    fake: return how they end, or None to keep them running. `waiting_for` says by `namespace/name` what a pod of the
+    node lacks that is not started yet (for the messages of tests). `models` are those that embedders can serve, by
+    name.
     """
 
     name: str
     ready_after: float
     outcome: Outcome
-    labels: Mapping[str, str] = field(default_factory=dict)
-    extended_resources: Mapping[str, str] = field(default_factory=dict)
     waiting_for: dict[str, str] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=lambda: dict(MODELS))
-
-    def refusal(self, pod: Pod) -> str | None:
-        """Say why a scheduler would not bind `pod` to this node; None when it would."""
-        selector = pod["spec"].get("nodeSelector") or {}
-        for key, value in sorted(selector.items()):
-            if self.labels.get(key) != value:
-                return "1 node(s) didn't match Pod's node affinity/selector"
-        for container in pod["spec"]["containers"]:
-            for resource in sorted(container.get("resources", {}).get("requests") or {}):
-                if resource not in BUILT_IN_RESOURCES and resource not in self.extended_resources:
-                    return f"1 Insufficient {resource}"
-        return None
 
 
 class _PodGone(Exception):
@@ -77,9 +58,9 @@ class FakeKubelet:
         self._ending: set[str] = set()
 
     async def run(self, path: str) -> None:
-        """Follow the pods at the collection `path` for ever."""
+        """Follow the pods at the collection `path` that are bound to the node, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            async for event in self._api.watch(path):
+            async for event in self._api.watch(path, fields=f"spec.nodeName={self._node.name}"):
                 seen = {pod["metadata"]["uid"]: pod for pod in event.objects}
                 if event.kind == "DELETED":
                     self._forget(set(seen))
@@ -98,11 +79,8 @@ class FakeKubelet:
 
     def _take(self, uid: str, tasks: asyncio.TaskGroup) -> None:
         pod = self._latest[uid]
-        bound = pod["spec"].get("nodeName")
-        if bound not in (None, "", self._node.name) or pod["spec"].get("schedulingGates"):
-            return
         if "deletionTimestamp" in pod["metadata"]:
-            if bound and uid not in self._ending:  # the API server itself removes a pod that is on no node
+            if uid not in self._ending:
                 self._cancel(uid)
                 self._ending.add(uid)
                 self._stories[uid] = tasks.create_task(_told(self._remove, uid))
@@ -121,7 +99,6 @@ class FakeKubelet:
             story.cancel()
 
     async def _live(self, uid: str) -> None:
-        await self._bind(uid)
         await self._wait_for_references(uid)
         pod = self._pod(uid)
         address = pod.get("status", {}).get("podIP") or self._servers.address()
@@ -130,7 +107,8 @@ class FakeKubelet:
         while True:
             outcome = self._node.outcome(self._pod(uid))
             started_at = _now()
-            await self._servers.start(self._pod(uid), address)
+            if outcome is None or outcome.after > 0:  # a program that ends at once answers nobody
+                await self._servers.start(self._pod(uid), address)
             await self._run(uid, outcome, started_at, restarts, address)
             if outcome is None:
                 return
@@ -142,22 +120,6 @@ class FakeKubelet:
             restarts += 1
             await self._report(uid, _backing_off(ended, restarts))
             await asyncio.sleep(RESTART_SECONDS)
-
-    async def _bind(self, uid: str) -> None:
-        pod = self._pod(uid)
-        if pod["spec"].get("nodeName"):
-            return
-        while why := self._node.refusal(pod):
-            await self._report(uid, _unschedulable(why))
-            await asyncio.sleep(REFERENCE_POLL_SECONDS)
-        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        binding = {
-            "apiVersion": "v1",
-            "kind": "Binding",
-            "metadata": {"name": name, "namespace": namespace, "uid": uid},
-            "target": {"apiVersion": "v1", "kind": "Node", "name": self._node.name},
-        }
-        await self._api.insist("POST", f"{_path(pod)}/binding", binding)  # refused as a conflict: bound already
 
     async def _wait_for_references(self, uid: str) -> None:
         pod = self._pod(uid)
@@ -181,8 +143,8 @@ class FakeKubelet:
         """Report Running, and Ready after the node's time unless the containers end before."""
         unready = self._node.ready_after
         after = None if outcome is None else outcome.after
-        reaches_ready = after is None or after >= unready
-        if unready > 0:
+        reaches_ready = after is None or after >= max(unready, MOMENT)
+        if unready > 0 or not reaches_ready:
             await self._report(uid, _running(False, started_at, restarts, address))
             await asyncio.sleep(unready if after is None else min(unready, after))
         if reaches_ready:
@@ -218,31 +180,10 @@ class FakeKubelet:
         self._remember(answer)
 
 
-@asynccontextmanager
-async def registered(api: Api, name: str, labels: Mapping[str, str]) -> AsyncIterator[None]:
-    """Keep a Node object of that name, Ready, as long as the block lasts."""
-    ready = {"type": "Ready", "status": "True", "reason": "FakeNode", "message": "a double of the testbed, no kubelet"}
-    node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": dict(labels)}}
-    with suppress(ApiRefused):  # it exists: a second fake of the same name takes over
-        await api.request("POST", "/api/v1/nodes", node)
-    status = {"status": {"conditions": [ready | {"lastTransitionTime": _now(), "lastHeartbeatTime": _now()}]}}
-    await api.request("PATCH", f"/api/v1/nodes/{name}/status", status, content_type=MERGE_PATCH)
-    try:
-        yield
-    finally:
-        with suppress(ApiRefused, aiohttp.ClientError, OSError, TimeoutError):  # the server may be gone already
-            async with asyncio.timeout(UNREGISTER_SECONDS):
-                await api.request("DELETE", f"/api/v1/nodes/{name}")
-
-
 async def _told(story: Callable[[str], Coroutine[Any, Any, None]], uid: str) -> None:
     # a coroutine made by the caller would never be awaited where the task is cancelled before its first step
     with suppress(_PodGone):
         await story(uid)
-
-
-def _unschedulable(why: str) -> Callable[[Pod], Status]:
-    return lambda pod: pod_status.unschedulable(pod, why, _now())
 
 
 def _waiting(stage: pod_references.Stage, problem: str) -> Callable[[Pod], Status]:

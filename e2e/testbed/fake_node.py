@@ -1,25 +1,30 @@
-"""A DOUBLE for the scheduler and the kubelet of one node: it binds pods and reports their life without running them.
+"""A DOUBLE for the kubelet of one node: the real scheduler binds pods to it, and it reports their life without any run.
 
 Tests start it beside `control_plane`, whose real controllers make the pods (Deployment, Job) and read the statuses.
+Claims are bound at once to volumes that hold nothing (`fake_volumes`).
 
-What it shows: binding, waiting for missing ConfigMaps, Secrets, keys and claims, Ready after a time, exit codes,
-termination messages, restarts of failed containers, graceful deletion. `pod_status` refuses impossible reports.
+What it shows: a Node with capacity, labels and taints for the scheduler's own rules, waiting for missing ConfigMaps,
+Secrets and keys, Ready after a time, exit codes, termination messages, restarts of failed containers, graceful
+deletion. `pod_status` refuses impossible reports.
 
-What it does not show: images, commands and their arguments, probes (Ready is a matter of time), resource limits and
-the node's capacity, networks and DNS (`pod_servers` says what a pod answers), volumes' contents and binding (a claim
-must exist, not be Bound), init containers that fail, sidecars, readiness gates, affinity and taints, Pod Security of
-the runtime, events, logs and exec, eviction, preStop hooks and the grace period (a deleted pod ends at once with
-exit code 143), and a restart back-off of minutes (here a fraction of a second).
+What it does not show: images, commands and their arguments, probes (Ready is a matter of time), limits at work (what
+pods request is only counted), networks and DNS (`pod_servers` says what a pod answers), volumes' contents, init
+containers that fail, sidecars, readiness gates, the kubelet's own admission, Pod Security of the runtime, its events,
+logs and exec, eviction, preStop hooks and the grace period (a deleted pod ends at once with exit code 143), and a
+restart back-off of minutes (here a fraction of a second).
 """
 
+import asyncio
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 
 from e2e.testbed.api import connect
 from e2e.testbed.background import running
-from e2e.testbed.fake_kubelet import FakeKubelet, FakeNode, Outcome, registered
+from e2e.testbed.fake_kubelet import FakeKubelet, FakeNode, Outcome
+from e2e.testbed.fake_volumes import FakeVolumes
+from e2e.testbed.node_object import NodeObject, registered
 from e2e.testbed.plane import ControlPlane
 from e2e.testbed.pod_servers import PodServers
 from e2e.testbed.pod_status import Pod, PodOutcome
@@ -43,28 +48,30 @@ def fake_node(
     outcome: Outcome = run_to_completion,
     name: str | None = None,
     labels: Mapping[str, str] = _NOTHING,
-    extended_resources: Mapping[str, str] = _NOTHING,
+    capacity: Mapping[str, str] = _NOTHING,
+    taints: Sequence[Mapping[str, str]] = (),
 ) -> Iterator[FakeNode]:
-    """Take every unbound pod of `namespace` (of all, where None) and report its life, until the block ends.
+    """Keep a node and report the life of its pods, until the block ends.
+
+    `labels`, `capacity` (on top of `node_object.CAPACITY`: `nvidia.com/gpu`, or less of something) and `taints` are
+    what the scheduler sees. It may bind pods of any namespace; those outside of `namespace` (where given) stay Pending.
 
     An error in `outcome`, or a status that `pod_status` refuses, is raised at the end of the block.
     """
-    node = FakeNode(
-        name=name or f"fake-node-{uuid.uuid4().hex[:8]}",
-        ready_after=ready_after,
-        outcome=outcome,
-        labels=dict(labels),
-        extended_resources=dict(extended_resources),
-    )
+    node = FakeNode(name=name or f"fake-node-{uuid.uuid4().hex[:8]}", ready_after=ready_after, outcome=outcome)
+    scheduled = NodeObject(node.name, dict(labels), dict(capacity), tuple(taints))
+    scope = "/api/v1" if namespace is None else f"/api/v1/namespaces/{namespace}"
 
     async def body(started: Callable[[], None]) -> None:
-        path = "/api/v1/pods" if namespace is None else f"/api/v1/namespaces/{namespace}/pods"
-        async with connect(plane.rest) as api, registered(api, node.name, node.labels):
+        async with connect(plane.rest) as api, registered(api, scheduled):
             started()
-            servers = PodServers(api, node.models)
+            servers, volumes = PodServers(api, node.models), FakeVolumes(api)
             try:
-                await FakeKubelet(node, api, servers).run(path)
+                async with asyncio.TaskGroup() as tasks:
+                    tasks.create_task(volumes.run(f"{scope}/persistentvolumeclaims"))
+                    await FakeKubelet(node, api, servers).run(f"{scope}/pods")
             finally:
+                await volumes.close()
                 await servers.close()
 
     with running(node.name, body):

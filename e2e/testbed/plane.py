@@ -36,7 +36,7 @@ class User:
 
 @dataclass(frozen=True)
 class ControlPlane:
-    """A running etcd, kube-apiserver and kube-controller-manager.
+    """A running etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
 
     `kubeconfig` and `token` are those of a cluster administrator; `pids` are by component name.
     """

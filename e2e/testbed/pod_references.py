@@ -1,20 +1,17 @@
-"""Turns a pod into the ConfigMaps, Secrets and claims that its containers cannot start without.
+"""Turns a pod into the ConfigMaps and Secrets that its containers cannot start without.
 
-Pure; `fake_node` looks each reference up, as a kubelet does before it starts a container.
+Pure; `fake_node` looks each reference up, as a kubelet does before it starts a container. Claims are the
+scheduler's: a pod whose claim is missing or not bound gets no node.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Resource = Literal["configmaps", "secrets", "persistentvolumeclaims"]
+Resource = Literal["configmaps", "secrets"]
 Stage = Literal["mount", "environment"]
 
-NOUNS: Mapping[Resource, str] = {
-    "configmaps": "ConfigMap",
-    "secrets": "Secret",
-    "persistentvolumeclaims": "PersistentVolumeClaim",
-}
+NOUNS: Mapping[Resource, str] = {"configmaps": "ConfigMap", "secrets": "Secret"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +44,6 @@ def problem(reference: Reference, namespace: str, found: Mapping[str, Any] | Non
 
 
 def _of_volume(volume: Mapping[str, Any]) -> Iterator[Reference]:
-    if claim := volume.get("persistentVolumeClaim"):
-        yield Reference("persistentvolumeclaims", claim["claimName"], (), "mount")
     for source in [volume, *(volume.get("projected", {}).get("sources") or [])]:
         if config := source.get("configMap"):
             yield from _of_source("configmaps", config.get("name"), config)

@@ -31,12 +31,6 @@ class PodOutcome:
     reason: str | None = None
 
 
-def unschedulable(pod: Pod, why: str, now: str) -> Status:
-    """Report that no node takes the pod."""
-    scheduled = {"PodScheduled": ("False", "Unschedulable", f"0/1 nodes are available: {why}.")}
-    return checked(pod, {"phase": "Pending", "conditions": _conditions(pod, scheduled, now)})
-
-
 def waiting(pod: Pod, reason: str, message: str, now: str) -> Status:
     """Report a pod on its node whose containers wait for `reason`."""
     state = {"waiting": {"reason": reason, "message": message}}

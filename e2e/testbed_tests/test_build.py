@@ -223,15 +223,15 @@ class _Clock:
 def test_assets_given_by_the_user_are_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in pieces.CONTROL_PLANE_BINARIES:
+    for name in pieces.ASSETS:
         (tmp_path / name).touch()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert build.main(["--print-missing"]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == f"controlplane: given by KUBEBUILDER_ASSETS in {tmp_path}"
+    assert lines[0] == f"controlplane, scheduler: given by KUBEBUILDER_ASSETS in {tmp_path}"
     assert [line.split(":")[0] for line in lines[1:]] == [
-        piece.name for piece in pieces.PIECES if piece is not pieces.CONTROL_PLANE
+        piece.name for piece in pieces.PIECES if piece not in (pieces.CONTROL_PLANE, pieces.SCHEDULER)
     ]
 
 
@@ -248,6 +248,17 @@ def test_manifest_is_pinned_and_names_no_registry(piece: Piece) -> None:
     text = "".join((piece.manifest / file).read_text() for file in piece.files)
     assert "://" not in text
     assert not [line for line in text.splitlines() if "latest" in line]
+
+
+def test_the_scheduler_is_of_the_modules_of_the_control_plane() -> None:
+    def sums(piece: Piece) -> set[str]:
+        return set((piece.manifest / "go.sum").read_text().splitlines())
+
+    def replaced(piece: Piece) -> list[str]:
+        return [line for line in (piece.manifest / "go.mod").read_text().splitlines() if " => " in line]
+
+    assert sums(pieces.SCHEDULER) <= sums(pieces.CONTROL_PLANE)
+    assert replaced(pieces.SCHEDULER) == replaced(pieces.CONTROL_PLANE)
 
 
 def test_pieces_are_in_order_and_named_once() -> None:

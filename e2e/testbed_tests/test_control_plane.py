@@ -35,7 +35,7 @@ def test_stop_leaves_no_process_and_a_second_start_finds_the_objects(tmp_path: P
     with start(tmp_path, users=[User("dora", ("readers", "writers"))]) as plane:
         pids = dict(plane.pids)
         assert all(alive(pid) for pid in pids.values())
-        assert sorted(pids) == ["etcd", "kube-apiserver", "kube-controller-manager"]
+        assert sorted(pids) == ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]
         create(plane, "default", config_map("kept", {"a": "1"}))
         told = plane.kubectl("auth", "whoami", kubeconfig=plane.token_user("dora", ["readers", "writers"])).stdout
         assert "[readers writers system:authenticated]" in told
@@ -59,7 +59,7 @@ def test_killed_parent_takes_the_components_along(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         pids = [int(word) for word in parent.stdout.readline().split()]
-        assert len(pids) == 3
+        assert len(pids) == 4
         parent.send_signal(signal.SIGKILL)
     assert eventually(lambda: [pid for pid in pids if alive(pid)], lambda left: not left, seconds=5) == []
 
@@ -123,7 +123,7 @@ def test_refused_request_carries_status_and_reason(control_plane: ControlPlane, 
 
 
 def test_assets_without_a_binary_name_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("etcd", "kube-apiserver", "kubectl"):
+    for name in ("etcd", "kube-apiserver", "kube-scheduler", "kubectl"):
         (tmp_path / name).touch()
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     with (

@@ -2,53 +2,12 @@ import json
 
 import pytest
 
-from e2e.testbed.control_plane import ControlPlane
 from e2e.testbed.errors import ApiRefused
 from e2e.testbed.fake_node import FakeNode, Pod, PodOutcome
 from e2e.testbed.fake_node import fake_node as start
 from e2e.testbed_tests.eventually import eventually
-from e2e.testbed_tests.objects import (
-    Manifest,
-    collection,
-    condition,
-    config_map,
-    create,
-    deployment,
-    job,
-    pod,
-)
-
-
-class World:
-    """One test's namespace: create objects, look at them."""
-
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
-        self.plane = plane
-        self.namespace = namespace
-
-    def create(self, manifest: Manifest) -> Manifest:
-        return create(self.plane, self.namespace, manifest)
-
-    def pod(self, name: str) -> Manifest:
-        return self.plane.request("GET", f"{collection(self.namespace, 'Pod')}/{name}")
-
-    def pods(self) -> list[Manifest]:
-        items: list[Manifest] = self.plane.request("GET", collection(self.namespace, "Pod"))["items"]
-        return items
-
-    def becomes_ready(self, name: str) -> Manifest:
-        return eventually(lambda: self.pod(name), lambda found: condition(found, "Ready")["status"] == "True")
-
-    def becomes(self, name: str, phase: str) -> Manifest:
-        return eventually(lambda: self.pod(name), lambda found: found["status"]["phase"] == phase)
-
-    def wait(self, what: str, until: str) -> None:
-        self.plane.kubectl("wait", "-n", self.namespace, f"--for={until}", what, "--timeout=20s")
-
-
-@pytest.fixture
-def world(control_plane: ControlPlane, namespace: str) -> World:
-    return World(control_plane, namespace)
+from e2e.testbed_tests.objects import Manifest, collection, condition, config_map, deployment, job, pod
+from e2e.testbed_tests.world import World
 
 
 def state(found: Manifest) -> Manifest:
@@ -148,37 +107,6 @@ def test_pod_without_its_config_map_waits_for_it(
 
     world.becomes_ready("needy")
     assert fake_node.waiting_for == {}
-
-
-def test_pod_without_its_claim_waits_for_it(world: World, fake_node: FakeNode) -> None:
-    world.create(pod("needy", volumes=[{"name": "v", "persistentVolumeClaim": {"claimName": "documents"}}]))
-    eventually(lambda: dict(fake_node.waiting_for), lambda waiting: len(waiting) == 1)
-    assert world.pod("needy")["status"]["phase"] == "Pending"
-    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
-    claim = {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "documents"}, "spec": spec}
-    world.create(claim)
-    world.becomes_ready("needy")
-
-
-@pytest.mark.parametrize(
-    ("spec", "why"),
-    [
-        ({"nodeSelector": {"gpu": "big"}}, "1 node(s) didn't match Pod's node affinity/selector"),
-        ({"container": {"resources": {"limits": {"nvidia.com/gpu": "1"}}}}, "1 Insufficient nvidia.com/gpu"),
-    ],
-)
-def test_pod_that_no_node_takes_is_unschedulable(world: World, spec: Manifest, why: str) -> None:
-    world.create(pod("picky", **spec))
-    with start(world.plane, namespace=world.namespace):
-        found = eventually(
-            lambda: world.pod("picky"), lambda found: condition(found, "PodScheduled")["status"] == "False"
-        )
-    assert condition(found, "PodScheduled")["message"] == f"0/1 nodes are available: {why}."
-    assert "nodeName" not in found["spec"]
-    with start(
-        world.plane, namespace=world.namespace, labels={"gpu": "big"}, extended_resources={"nvidia.com/gpu": "1"}
-    ):
-        world.becomes_ready("picky")
 
 
 def test_deleted_pod_is_removed_at_once(world: World, fake_node: FakeNode) -> None:

@@ -105,11 +105,8 @@ def test_init_containers_complete_before_the_others_run() -> None:
             },
             [Reference("secrets", "s", (), "mount"), Reference("configmaps", "c", (), "mount")],
         ),
-        (
-            {"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "d"}}]},
-            [Reference("persistentvolumeclaims", "d", (), "mount")],
-        ),
         ({"volumes": [{"name": "v", "emptyDir": {}}, {"name": "h", "hostPath": {"path": "/x"}}]}, []),
+        ({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "d"}}]}, []),
         (
             {
                 "container": {

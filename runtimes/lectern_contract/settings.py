@@ -203,6 +203,7 @@ class MaskingRuleSettings(_Settings):
     name: str
     kind: Literal["Email", "Phone", "Iban", "CardNumber", "Pattern"]
     pattern: str | None
+    region: str | None
 
 
 class EmbeddingCacheSettings(_Settings):
@@ -284,6 +285,12 @@ class QuerySettings(_Settings):
     log: LogSettings
 
 
+class _OfAnyRelease(BaseModel):
+    """What the file of every release says. It is read first: in another version all the rest may be another."""
+
+    schema_version: Annotated[int, Field(strict=True)]
+
+
 AnySettings = ConnectorSettings | ReceiverSettings | WorkerSettings | QuerySettings
 _ANY: TypeAdapter[AnySettings] = TypeAdapter(Annotated[AnySettings, Field(discriminator="runtime")])
 
@@ -299,9 +306,11 @@ def config_hash(settings: AnySettings) -> str:
 
 
 def load(data: bytes) -> AnySettings:
-    """The settings in a settings file. Raises `SettingsInvalid` naming the first wrong field."""
+    """The settings in a settings file. Raises `SettingsInvalid` naming the schema version or the first wrong field."""
     try:
-        return _ANY.validate_json(data)
+        version = _OfAnyRelease.model_validate_json(data).schema_version
+        if version == SETTINGS_VERSION:
+            return _ANY.validate_json(data)
     except ValidationError as error:
         fault = error.errors(include_url=False, include_input=False)[0]
         place = ".".join(str(part) for part in fault["loc"])
@@ -310,3 +319,8 @@ def load(data: bytes) -> AnySettings:
             f"settings.json: {cause}; the operator and this image must be of one release "
             f"(this one reads schema version {SETTINGS_VERSION})"
         ) from error
+    older = "this image is older" if version > SETTINGS_VERSION else "the operator is older"
+    raise SettingsInvalid(
+        f"settings.json: schema_version: {version} was written and this image reads {SETTINGS_VERSION}; "
+        f"the operator and this image must be of one release ({older})"
+    )

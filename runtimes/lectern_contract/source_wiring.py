@@ -63,8 +63,16 @@ def _git(git: spec.GitSource) -> GitSource:
     )
 
 
+def _host(url: str) -> str:
+    """Return the host of `url`; empty for one that has none: its pages cannot be fetched, as the connector says."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # a bracket without its other half
+        return ""
+
+
 def _http(http: spec.HttpSource) -> HttpSource:
-    named = {urlsplit(url).hostname or "" for url in (*http.urls, *http.sitemaps)}
+    named = {_host(url) for url in (*http.urls, *http.sitemaps)}
     return HttpSource(
         urls=http.urls,
         sitemaps=http.sitemaps,

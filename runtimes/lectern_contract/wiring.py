@@ -65,7 +65,7 @@ def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
             ocr_languages=spec.parsing.ocr.languages if spec.parsing.ocr else (),
         ),
         masking=tuple(
-            MaskingRuleSettings(name=rule.name, kind=rule.kind, pattern=rule.pattern)
+            MaskingRuleSettings(name=rule.name, kind=rule.kind, pattern=rule.pattern, region=rule.region)
             for rule in spec.data_policy.masking
         ),
         embedding_cache=_embedding_cache(spec),

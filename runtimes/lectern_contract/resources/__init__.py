@@ -29,7 +29,12 @@ from lectern_contract.resources.common import (
 from lectern_contract.resources.ingestion_source import IngestionSourceSpec
 from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
 from lectern_contract.resources.rag_endpoint import RagEndpointSpec
-from lectern_contract.resources.status import IngestionSourceStatus, KnowledgeBaseStatus, RagEndpointStatus
+from lectern_contract.resources.status import (
+    IngestionSourceStatus,
+    KnowledgeBaseStatus,
+    RagEndpointStatus,
+    readable,
+)
 
 CATEGORY = "lectern"
 READY = '.status.conditions[?(@.type=="Ready")]'
@@ -188,6 +193,13 @@ def parse_as(model: type[R], document: Mapping[str, Any]) -> R:
     return resource
 
 
+def parse_stored(document: Mapping[str, Any]) -> AnyResource:
+    """`parse`, for an object of the API server: its status may be that of another release (see `status.readable`)."""
+    resource = parse({key: value for key, value in document.items() if key != "status"})
+    said = document.get("status") or {}
+    return resource.model_copy(update={"status": readable(type(resource.status), said)})
+
+
 def check_update(old: AnyResource, new: AnyResource) -> None:
     """Raise `ResourceInvalid` when `new` changes what `old` fixed for the life of the resource."""
     label = f"{new.kind_name}/{new.name}"
@@ -245,4 +257,5 @@ __all__ = [
     "check_update",
     "parse",
     "parse_as",
+    "parse_stored",
 ]

@@ -354,7 +354,12 @@ class MaskingRule(SpecModel):
     name: ShortText = Field(description="Name that stands in place of what was found.")
     kind: Literal["Email", "Phone", "Iban", "CardNumber", "Pattern"] = Field(description="What is looked for.")
     pattern: Annotated[str, StringConstraints(min_length=1, max_length=512)] | None = Field(
-        default=None, description="Regular expression for kind Pattern."
+        default=None, description="Regular expression for kind Pattern, in RE2's syntax."
+    )
+    region: Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$", max_length=2)] | None = Field(
+        default=None,
+        description="Country, as ISO 3166 names it by two letters, whose numbers kind Phone also finds as they are "
+        "written at home; left out means that only numbers with a country code (+49 ...) are found.",
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (
@@ -363,6 +368,12 @@ class MaskingRule(SpecModel):
             message="pattern belongs to kind Pattern and to no other",
             field="pattern",
             holds=lambda value: (value.kind == "Pattern") == (value.pattern is not None),
+        ),
+        Rule(
+            cel="self.kind == 'Phone' || !has(self.region)",
+            message="region belongs to kind Phone and to no other",
+            field="region",
+            holds=lambda value: value.kind == "Phone" or value.region is None,
         ),
     )
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from lectern_contract.reports import RunMode
@@ -17,6 +18,25 @@ class StatusModel(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
     rules: ClassVar[tuple[Rule, ...]] = ()
+
+
+S = TypeVar("S", bound=StatusModel)
+
+
+def readable(model: type[S], said: Mapping[str, Any]) -> S:
+    """Return what a status says as far as this release can read it; fields of another shape count as not said.
+
+    The others stay: some, such as the index generation that is in use, are remembered nowhere else.
+    """
+    given = dict(said)
+    while True:
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            wrong = {fault["loc"][0] for fault in error.errors(include_url=False) if fault["loc"]} & given.keys()
+            if not wrong:
+                raise
+            given = {key: value for key, value in given.items() if key not in wrong}
 
 
 class Condition(StatusModel):

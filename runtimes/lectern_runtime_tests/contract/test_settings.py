@@ -75,10 +75,35 @@ def test_what_is_no_settings_file_is_refused(data: bytes) -> None:
         settings.load(data)
 
 
-def test_another_schema_version_is_refused() -> None:
-    content = {**json.loads(settings.canonical(ALL[0])), "schema_version": 2}
+@pytest.mark.parametrize("written", ALL, ids=KINDS)
+@pytest.mark.parametrize(("version", "older"), [(0, "the operator is older"), (2, "this image is older")])
+def test_another_schema_version_is_refused_before_all_else(
+    written: settings.AnySettings, version: int, older: str
+) -> None:
+    content = {"fields": "of another schema", "schema_version": version, "runtime": written.runtime}
 
-    with pytest.raises(SettingsInvalid, match="schema_version"):
+    with pytest.raises(SettingsInvalid) as refused:
+        settings.load(json.dumps(content).encode())
+
+    assert str(refused.value) == (
+        f"settings.json: schema_version: {version} was written and this image reads 1; "
+        f"the operator and this image must be of one release ({older})"
+    )
+
+
+@pytest.mark.parametrize("version", ["1", None, 1.5])
+def test_a_schema_version_that_is_none_is_refused(version: object) -> None:
+    content = {**json.loads(settings.canonical(ALL[0])), "schema_version": version}
+
+    with pytest.raises(SettingsInvalid, match=r"settings\.json: schema_version: Input should be"):
+        settings.load(json.dumps(content).encode())
+
+
+def test_a_file_without_a_schema_version_is_refused() -> None:
+    content = json.loads(settings.canonical(ALL[0]))
+    del content["schema_version"]
+
+    with pytest.raises(SettingsInvalid, match=r"settings\.json: schema_version: Field required"):
         settings.load(json.dumps(content).encode())
 
 
