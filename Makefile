@@ -18,7 +18,8 @@ QUICKSTART := -f config/samples/quickstart --mount lectern-guides=docs/guides
 ARGS ?=
 
 .PHONY: help setup demo-env demo page test lint types imports secrets generated size unit components testbed \
-	integration coverage fmt generate lock lock-check images node-smoke bench-skeleton clean distclean
+	integration coverage fmt generate lock lock-check images node-smoke bench-skeleton bench-operator \
+	faults-operator clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -115,6 +116,12 @@ node-smoke: testbed ## images, chart and pods on a real node, once (needs root a
 
 bench-skeleton: setup ## the figures of the embedded mode, each with its floor
 	@$(PY) -m bench.skeleton $(ARGS)
+
+bench-operator: testbed ## how soon the operator rests, and two thousand resources: rates, writes, memory
+	@$(PY) -m bench.operator $(ARGS)
+
+faults-operator: testbed ## crashes, lost events, stale views, API faults, mutations: do all end well? (QUICK=1, SEED=)
+	@$(PY) -m e2e.faults $(ARGS)
 
 clean: ## remove caches, reports and coverage data
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports dist .coverage .coverage.* htmlcov

@@ -195,7 +195,7 @@ async def _outside(cluster: kube.Kube, view: View) -> AsyncIterator[Outside]:
             runtimes=runtimes,
             brokers=brokers,
             stores=stores,
-            knowledge_bases=lambda: len(view.inventory),
+            knowledge_bases=lambda: view.inventory.count("KnowledgeBase"),
         )
 
 
