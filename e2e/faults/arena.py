@@ -32,6 +32,8 @@ NAMESPACE_SECONDS = 30.0
 PREPARE_SECONDS = 120.0
 READY: Mapping[str, str] = MappingProxyType({})
 POLL_SECONDS = 0.05
+ROOM: Mapping[str, str] = MappingProxyType({"cpu": "100000", "memory": "100Ti", "pods": "100000"})
+"""Of the one node: hundreds of namespaces are full at once, and no trial is about room."""
 
 
 class NotSettled(AssertionError):
@@ -141,7 +143,7 @@ def arena(*, keep_history: bool = True) -> Iterator[Arena]:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="lectern-faults-")))
         plane = stack.enter_context(control_plane())
         plane.install_crds(TREE / "crds", *(file for file in keda_crds() if file.stem in KEDA_KINDS))
-        node = stack.enter_context(fake_node(plane))
+        node = stack.enter_context(fake_node(plane, capacity=ROOM))
         stack.enter_context(fake_keda(plane))
         followed = stack.enter_context(mirror(plane, keep_history=keep_history))
         store = stack.enter_context(qdrant_double(directory / "qdrant"))
