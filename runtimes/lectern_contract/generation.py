@@ -11,7 +11,7 @@ import json
 
 from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
 
-PARSER_VERSION = 1
+PARSER_VERSION = 2
 """Raised whenever the same bytes would give other text or other chunks than before."""
 
 

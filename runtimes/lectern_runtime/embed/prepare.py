@@ -6,6 +6,7 @@ in a `Fault` and not in an error, so that its neighbours go on.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,10 +17,11 @@ from numpy.typing import NDArray
 from lectern_contract import ids
 from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError
 from lectern_contract.messages import Deleted, DocumentMessage, Put
-from lectern_contract.payload import DocumentRecord, DocumentState
+from lectern_contract.payload import DocumentRecord, DocumentState, MetadataValue
 from lectern_contract.scope import Scope
 from lectern_contract.settings import ParsingSettings
 from lectern_runtime.embed.chunk import ChunkRules, ChunkText, chunk
+from lectern_runtime.embed.masking import Masking
 from lectern_runtime.embed.parsed import MAX_TITLE, ParsedDocument
 from lectern_runtime.embed.retry import Retry
 from lectern_runtime.embed.sandbox import Parser
@@ -27,6 +29,8 @@ from lectern_runtime.ports import BlobStore, Embedder, Position, VectorStore
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Failpoint = Callable[[str], None]
+THREAD_CHARACTERS = 20_000
+"""A longer text is masked in a thread, since queries may share this process."""
 _STAGES = {"parser": "parse", "embedder": "chunk"}
 logger = logging.getLogger("lectern.worker")
 
@@ -73,6 +77,7 @@ class Plan:
     settled: bool = False
     fault: Fault | None = None
     title: str = ""
+    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     chunks: tuple[ChunkText, ...] = ()
     digests: tuple[str, ...] = ()
     known: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
@@ -85,6 +90,7 @@ class Preparer:
     collection: str
     rules: ChunkRules
     parsing: ParsingSettings
+    masking: Masking
     blobs: BlobStore
     store: VectorStore
     embedder: Embedder
@@ -125,7 +131,10 @@ class Preparer:
         self.failpoint("parse")
         with self.metrics.stage("parse"):
             parsed = await self.retry.call(lambda: self.parser.parse(data, put.media_type), forever=True)
-        title = title_of(put, parsed)
+        self.failpoint("mask")
+        with self.metrics.stage("mask"):
+            parsed, put = await self._masked(parsed, put)
+        title = self.masking.text(title_of(put, parsed))
         self.failpoint("chunk")
         with self.metrics.stage("chunk"):
             chunks = await self.retry.call(lambda: chunk(parsed, self.rules, self.embedder.tokenize, title=title))
@@ -136,7 +145,25 @@ class Preparer:
                 lambda: self.store.known_vectors(self.collection, task.scope, document), forever=True
             )
         digests = tuple(ids.text_digest(each.embedded) for each in chunks)
-        return Plan(task, before, title=title, chunks=tuple(chunks), digests=digests, known=known)
+        return Plan(
+            task,
+            before,
+            title=title,
+            metadata=put.metadata,
+            chunks=tuple(chunks),
+            digests=digests,
+            known=known,
+        )
+
+    async def _masked(self, parsed: ParsedDocument, put: Put) -> tuple[ParsedDocument, Put]:
+        """The document, and its message's title and metadata, without what must not reach the index."""
+        masking = self.masking
+        if not masking:
+            return parsed, put
+        large = len(parsed.text) > THREAD_CHARACTERS
+        masked = await asyncio.to_thread(masking.document, parsed) if large else masking.document(parsed)
+        change = {"title": masking.text(put.title), "metadata": masking.metadata(put.metadata)}
+        return masked, put.model_copy(update=change)
 
     def _check(self, put: Put) -> None:
         """Refuse what the settings of today leave out, before its bytes are fetched: the message may be an old one."""

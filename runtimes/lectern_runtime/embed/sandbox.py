@@ -1,8 +1,9 @@
-"""Runs the parsers in a process of their own, with limits, so that no document can hurt the worker.
+"""Runs the parsers in processes of their own, with limits, so that no document can hurt the worker.
 
-`ParserSandbox` is the worker's side; `python -m lectern_runtime.embed.sandbox` is the other. The process is
-started once and kept warm; one that overruns its time, dies or answers nonsense is killed and replaced by the
-next call. Both sides exchange frames of a length and bytes; nothing that the child says is executed.
+`ParserSandbox` is the worker's side, `parser_process` the other. The processes are started by the first documents
+that need them and kept warm; one that overruns its time, dies, answers nonsense or has grown large is killed, and
+the next document gets another. Both sides exchange frames of a length and bytes; nothing that a child says is
+executed.
 """
 
 from __future__ import annotations
@@ -11,22 +12,30 @@ import asyncio
 import contextlib
 import json
 import os
-import resource
-import struct
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol, Self
+from typing import Protocol, Self
 
-from lectern_contract.errors import DependencyError, DocumentError
+from lectern_contract.errors import ConfigurationError, DependencyError
+from lectern_runtime.embed import parser_process
 from lectern_runtime.embed.parsed import ParsedDocument
+from lectern_runtime.embed.parsers.faults import fault
 
 MIB = 1 << 20
 START_SECONDS = 60.0
-RECYCLE_BYTES = 2 * MIB
-"""After a document this large the process is replaced, because it would keep the memory that it needed."""
-_HEAD = struct.Struct(">Q")
+MAX_PROCESSES = 4
+RECYCLE_BYTES = 160 * MIB
+"""A process that is this large between documents is replaced, because it keeps memory that it no longer needs."""
+PATIENCE_SECONDS = 0.4
+"""A document that takes longer goes on at a lower priority, so that it does not hold up the others."""
+_LOW_PRIORITY = 15
+_PIPE_BYTES = MIB
+"""A document that fits into the pipe costs one change from process to process."""
+_OCR_BYTES = 512 * MIB
 _CPU_SLACK_SECONDS = 2
+_ALLOWED_VARIABLES = ("TESSDATA_PREFIX",)
 
 
 class Parser(Protocol):
@@ -45,7 +54,7 @@ class Limits:
 
     @property
     def memory_bytes(self) -> int:
-        """Address space of the process: the program itself, and a multiple of the largest document."""
+        """Address space of a process: the program itself, and a multiple of the largest document."""
         return 512 * MIB + 24 * self.document_bytes
 
     @property
@@ -54,13 +63,21 @@ class Limits:
         return 16 * MIB + 12 * self.document_bytes
 
 
-class ParserSandbox:
-    """One warm parser process. Calls wait for each other; `async with` or `close` ends it."""
+def usual_processes() -> int:
+    """As many as there are processors for this program, and at most four: the worker needs some of them itself."""
+    return min(MAX_PROCESSES, max(1, len(os.sched_getaffinity(0))))
 
-    def __init__(self, limits: Limits) -> None:
+
+class ParserSandbox:
+    """Warm parser processes. More calls than processes wait for each other; `async with` or `close` ends them."""
+
+    def __init__(self, limits: Limits, *, processes: int | None = None, ocr_languages: Sequence[str] = ()) -> None:
+        """`processes` left out means `usual_processes`. With `ocr_languages` pictures of text are read as well."""
         self._limits = limits
-        self._process: asyncio.subprocess.Process | None = None
-        self._lock = asyncio.Lock()
+        self._languages = tuple(ocr_languages)
+        self._idle: list[_Child] = []
+        self._busy: set[_Child] = set()
+        self._free = asyncio.Semaphore(usual_processes() if processes is None else processes)
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,187 +88,165 @@ class ParserSandbox:
         await self.close()
 
     @property
-    def pid(self) -> int | None:
-        """Id of the process that is warm now."""
-        return self._process.pid if self._process is not None else None
+    def pids(self) -> tuple[int, ...]:
+        """Ids of the processes that are warm now."""
+        return tuple(child.pid for child in (*self._idle, *self._busy))
 
     async def parse(self, data: bytes, media_type: str) -> ParsedDocument:
-        """The text of a document. Raises `DocumentError`: TooLarge, TimedOut, ParserCrashed, or as the parser."""
+        """The text of a document. Raises `DocumentError`: TooLarge, TimedOut, ParserCrashed, or as the parser.
+
+        Raises `ConfigurationError` when OCR is asked for and not installed, `DependencyError` when no process starts.
+        """
         if len(data) > self._limits.document_bytes:
-            raise _fault("TooLarge", f"it has {len(data)} bytes, the limit is {self._limits.document_bytes}")
-        async with self._lock:
-            process = await self._warm()
+            raise fault("TooLarge", f"it has {len(data)} bytes, the limit is {self._limits.document_bytes}")
+        async with self._free:
+            child = await self._warm()
+            self._busy.add(child)
+            healthy = False
+            patience = asyncio.get_running_loop().call_later(PATIENCE_SECONDS, child.give_way)
             try:
                 async with asyncio.timeout(self._limits.seconds):
-                    answer = await self._ask(process, data, media_type)
+                    answer = await child.ask(data, media_type)
+                healthy = child.in_front_again() and int(str(answer.get("resident", 0))) <= RECYCLE_BYTES
+                return _document(answer)
             except TimeoutError:
-                await self.close()
-                raise _fault("TimedOut", f"parsing took longer than {self._limits.seconds:g} seconds") from None
+                raise fault("TimedOut", f"parsing took longer than {self._limits.seconds:g} seconds") from None
             except (asyncio.IncompleteReadError, ConnectionError, _Nonsense) as error:
-                await self.close()
-                raise _fault("ParserCrashed", f"the parser ended while it read the document: {error!r}") from error
-            except BaseException:
-                # Cancelled in the middle of an exchange: what the process says next belongs to nobody.
-                await self.close()
-                raise
-            if len(data) > RECYCLE_BYTES:
-                await self.close()
-        return answer
+                healthy = False
+                raise fault("ParserCrashed", f"the parser ended while it read the document: {error!r}") from error
+            finally:
+                # Also when cancelled in the middle of an exchange: what that process says next belongs to nobody.
+                patience.cancel()
+                self._busy.discard(child)
+                if healthy:
+                    self._idle.append(child)
+                else:
+                    await child.close()
 
     async def close(self) -> None:
-        """Kill the process, if there is one, and wait for its end."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        assert process.stdin is not None
-        process.stdin.close()
-        await process.wait()
-        # The transport is closed by the loop's next step; without it a later end of the loop would complain.
-        await asyncio.sleep(0)
+        """Kill all processes and wait for their end."""
+        children, self._idle = [*self._idle, *self._busy], []
+        for child in children:
+            await child.close()
 
-    async def _warm(self) -> asyncio.subprocess.Process:
-        if self._process is not None and self._process.returncode is None:
-            return self._process
-        await self.close()
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "lectern_runtime.embed.sandbox", str(self._limits.memory_bytes)),
-            str(int(self._limits.seconds) + _CPU_SLACK_SECONDS),
+    async def _warm(self) -> _Child:
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            await child.close()
+        return await _Child.started(self._limits, self._languages)
+
+
+class _Child:
+    """One parser process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, limits: Limits) -> None:
+        self._process, self._limits = process, limits
+        self.gave_way = False
+
+    @classmethod
+    async def started(cls, limits: Limits, languages: Sequence[str]) -> _Child:
+        memory = limits.memory_bytes + (_OCR_BYTES if languages else 0)
+        environment = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "LANG": "C.UTF-8"}
+        environment |= {name: os.environ[name] for name in _ALLOWED_VARIABLES if name in os.environ}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", parser_process.__name__, str(memory)),
+            *(str(int(limits.seconds) + _CPU_SLACK_SECONDS), *languages),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            limit=_PIPE_BYTES,
+            pipesize=_PIPE_BYTES,
             stderr=asyncio.subprocess.DEVNULL,  # a library's warning may quote the document
-            env={"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "LANG": "C.UTF-8"},
+            env=environment | {"OMP_THREAD_LIMIT": "1"},
         )
+        child = cls(process, limits)
         try:
             async with asyncio.timeout(START_SECONDS):
-                await _receive(self._process, limit=MIB)
-        except (TimeoutError, asyncio.IncompleteReadError) as error:
-            await self.close()
+                hello = _read(await child._receive(limit=MIB))
+        except (TimeoutError, asyncio.IncompleteReadError, _Nonsense) as error:
+            await child.close()
             raise DependencyError(
                 f"the parser process did not start within {START_SECONDS:g} seconds; check the memory and process "
                 "limits of this container",
                 dependency="parser",
             ) from error
         except BaseException:
-            await self.close()
+            await child.close()
             raise
-        return self._process
+        if "configuration" in hello:
+            await child.close()
+            raise ConfigurationError(str(hello["configuration"])[:512])
+        return child
 
-    async def _ask(self, process: asyncio.subprocess.Process, data: bytes, media_type: str) -> ParsedDocument:
-        assert process.stdin is not None
-        for part in (media_type.encode(), data):
-            process.stdin.write(_HEAD.pack(len(part)))
-            process.stdin.write(part)
-        await process.stdin.drain()
-        raw = await _receive(process, limit=self._limits.output_bytes)
-        try:
-            answer = json.loads(raw)
-            if "fault" in answer:
-                raise _fault(str(answer["fault"])[:64], str(answer["message"])[:512])
-            return ParsedDocument.from_json(answer)
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise _Nonsense(type(error).__name__) from error
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    def give_way(self) -> None:
+        """Let the others go first from now on."""
+        self.gave_way = True
+        with contextlib.suppress(ProcessLookupError):
+            os.setpriority(os.PRIO_PROCESS, self.pid, _LOW_PRIORITY)
+
+    def in_front_again(self) -> bool:
+        """Whether the process has its usual priority, or may have it back: most systems do not give it back."""
+        if self.gave_way:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.setpriority(os.PRIO_PROCESS, self.pid, os.getpriority(os.PRIO_PROCESS, 0))
+                self.gave_way = False
+        return not self.gave_way
+
+    async def ask(self, data: bytes, media_type: str) -> dict[str, object]:
+        """The answer to one document, as it came."""
+        assert self._process.stdin is not None
+        pack = parser_process.HEAD.pack
+        kind = media_type.encode()
+        self._process.stdin.writelines((pack(len(kind)), kind, pack(len(data)), data))
+        await self._process.stdin.drain()
+        return _read(await self._receive(limit=self._limits.output_bytes))
+
+    async def close(self) -> None:
+        """Kill the process and wait for its end."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        # The transport is closed by the loop's next step; without it a later end of the loop would complain.
+        await asyncio.sleep(0)
+
+    async def _receive(self, *, limit: int) -> bytes:
+        assert self._process.stdout is not None
+        head = await self._process.stdout.readexactly(parser_process.HEAD.size)
+        (length,) = parser_process.HEAD.unpack(head)
+        if length > limit:
+            raise _Nonsense(f"an answer of {length} bytes")
+        return await self._process.stdout.readexactly(length)
 
 
 class _Nonsense(Exception):
     """The parser's answer is none."""
 
 
-async def _receive(process: asyncio.subprocess.Process, *, limit: int) -> bytes:
-    assert process.stdout is not None
-    (length,) = _HEAD.unpack(await process.stdout.readexactly(_HEAD.size))
-    if length > limit:
-        raise _Nonsense(f"an answer of {length} bytes")
-    return await process.stdout.readexactly(length)
+def _read(raw: bytes) -> dict[str, object]:
+    try:
+        answer = json.loads(raw)
+    except ValueError as error:
+        raise _Nonsense(type(error).__name__) from error
+    if not isinstance(answer, dict):
+        raise _Nonsense("an answer that is no object")
+    return answer
 
 
-def _fault(reason: str, message: str) -> DocumentError:
-    return DocumentError(message, stage="parse", reason=reason)
-
-
-# ------------------------------------------------------------------------------------ inside the sandbox
-
-
-def main() -> None:
-    """Answer one document after another until the worker closes the pipe."""
-    from lectern_runtime.embed import parse
-
-    memory, seconds = int(sys.argv[1]), int(sys.argv[2])
-    incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
-    isolate(memory)
-    _send(outgoing, {})
-    while (media_type := _read_frame(incoming)) is not None:
-        data = _read_frame(incoming)
-        if data is None:
-            return
-        _limit_cpu(seconds)
-        try:
-            answer: dict[str, Any] = parse.parse(data, media_type.decode()).to_json()
-        except DocumentError as error:
-            answer = {"fault": error.reason, "message": str(error)}
-        except MemoryError:
-            answer = {"fault": "OutOfMemory", "message": "parsing needs more memory than a document of this size may"}
-        except RecursionError:
-            answer = {"fault": "TooDeep", "message": "its parts are nested too deeply"}
-        _send(outgoing, answer)
-
-
-def isolate(memory_bytes: int) -> None:
-    """Give up what no parser needs: memory without end, files to write, processes, and the network."""
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (32, 32))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-    _leave_network()
-    sys.addaudithook(_refuse)
-
-
-def _leave_network() -> None:
-    """Move into a network namespace without interfaces where the kernel allows it; the audit hook stands anyway."""
-    import ctypes
-
-    new_user, new_net = 0x10000000, 0x40000000
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(new_net) != 0:
-        libc.unshare(new_user | new_net)
-
-
-_REFUSED = ("socket.", "subprocess.", "os.exec", "os.fork", "os.posix_spawn", "os.system", "os.spawn", "ctypes.")
-
-
-def _refuse(event: str, arguments: tuple[Any, ...]) -> None:
-    """Stop Python code that wants a socket, a process or a file to write: no parser here has a reason to."""
-    if event.startswith(_REFUSED):
-        raise PermissionError(f"{event} is not allowed in the parser")
-    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-        raise PermissionError("writing files is not allowed in the parser")
-
-
-def _limit_cpu(seconds: int) -> None:
-    # The limit counts from the start of the process, which outlives many documents.
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    soft = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.RLIM_INFINITY))
-
-
-def _read_frame(stream: BinaryIO) -> bytes | None:
-    head = stream.read(_HEAD.size)
-    if len(head) < _HEAD.size:
-        return None
-    (length,) = _HEAD.unpack(head)
-    data = stream.read(length)
-    return data if len(data) == length else None
-
-
-def _send(stream: BinaryIO, answer: dict[str, Any]) -> None:
-    raw = json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode()
-    stream.write(_HEAD.pack(len(raw)))
-    stream.write(raw)
-    stream.flush()
-
-
-if __name__ == "__main__":
-    main()
+def _document(answer: dict[str, object]) -> ParsedDocument:
+    if "fault" in answer:
+        raise fault(str(answer["fault"])[:64], str(answer.get("message"))[:512])
+    try:
+        return ParsedDocument.from_json(answer)
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise _Nonsense(type(error).__name__) from error

@@ -29,6 +29,7 @@ from lectern_contract.settings import WorkerSettings
 from lectern_runtime import topics
 from lectern_runtime.embed.chunk import ChunkRules
 from lectern_runtime.embed.epoch import epoch_of
+from lectern_runtime.embed.masking import Masking
 from lectern_runtime.embed.prepare import Failpoint, Plan, Preparer, Task
 from lectern_runtime.embed.retry import Retry
 from lectern_runtime.embed.sandbox import Limits, Parser, ParserSandbox
@@ -113,6 +114,7 @@ class Worker:
         self._failpoint = failpoint or _pass
         self._retry = Retry(settings.max_attempts, self._failed_attempt, sleep, chance or random.Random())  # noqa: S311 jitter
         self._sparse = SparseEncoder(settings.sparse_language) if settings.sparse_language else None
+        self._masking = Masking(settings.masking)
         self._in_flight = 0
         self._lag_read = 0.0
         kb = (settings.namespace, settings.knowledge_base)
@@ -164,6 +166,7 @@ class Worker:
                     self.collection,
                     self._rules(info.max_input_tokens),
                     self._settings.parsing,
+                    self._masking,
                     self._blobs,
                     self._store,
                     self._embedder,

@@ -150,7 +150,6 @@ class Writer:
 
     def _chunks(self, plan: Plan, vectors: Vectors) -> list[Chunk]:
         document = plan.task.message.document
-        metadata = plan.task.message.metadata if isinstance(plan.task.message, Put) else {}
         return [
             Chunk(
                 id=ids.chunk_id(document.id, number),
@@ -170,7 +169,7 @@ class Writer:
                     start=each.start,
                     end=each.end,
                     tokens=each.tokens,
-                    metadata=metadata,
+                    metadata=dict(plan.metadata),
                 ),
                 dense=vectors[digest] if digest in vectors else plan.known[digest],
                 sparse=self.sparse.document(each.terms) if self.sparse is not None else None,

@@ -13,7 +13,7 @@ import pytest
 from lectern_runtime_tests.embed.victim import KILLED
 from lectern_runtime_tests.pipeline import pipeline
 
-CONNECTOR_POINTS = ("read", "store", "publish-puts", "publish-deletions", "manifest")
+CONNECTOR_POINTS = ("read", "store", "publish-puts", "publish-deletions", "index", "forget-journal")
 WORKER_POINTS = ("fetch", "parse", "chunk", "embed", "write", "event", "commit", "dead-letter")
 
 

@@ -23,7 +23,7 @@ def written(directory: Path, content: settings.AnySettings) -> str:
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (wiring.worker_settings(knowledge_base(**REMOTE), generation=1), "spec.blobStore.s3"),
+        (wiring.worker_settings(knowledge_base(**REMOTE), generation=1), "spec.embedding asks for m with 8 dimensions"),
         (wiring.query_settings(endpoint(), {"docs": knowledge_base()}), "this program is the worker runtime"),
         (wiring.worker_settings(knowledge_base(), generation=1), "has no data directory"),
     ],

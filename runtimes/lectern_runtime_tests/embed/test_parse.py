@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lectern_contract.errors import DocumentError
-from lectern_runtime.embed import charset, parse
+from lectern_runtime.embed import parse
 from lectern_runtime.embed.parsed import Block, ParsedDocument, covering
+from lectern_runtime.embed.parsers import charset, html, markdown, text
 
 MARKDOWN, HTML, PLAIN = "text/markdown", "text/html", "text/plain"
 
@@ -127,11 +128,12 @@ def test_html_is_believed_about_its_charset_only_when_it_fits() -> None:
         (b"\x00\x01\x02\x03" * 100, MARKDOWN, "BinaryContent"),
         (bytes(range(1, 32)) * 100, PLAIN, "BinaryContent"),
         (bytes(range(256)) * 10, HTML, "CharsetUnknown"),
-        (b"", PLAIN, "Empty"),
-        (b" \n\t ", MARKDOWN, "Empty"),
-        (b"<html><script>x()</script></html>", HTML, "Empty"),
-        (b"--- *** ---", PLAIN, "Empty"),
-        (b"x", "application/pdf", "MediaTypeUnknown"),
+        (b"", PLAIN, "NoText"),
+        (b" \n\t ", MARKDOWN, "NoText"),
+        (b"<html><script>x()</script></html>", HTML, "NoText"),
+        (b"--- *** ---", PLAIN, "NoText"),
+        (b"x", "application/x-unheard-of", "MediaTypeUnknown"),
+        (b"x", "application/pdf", "NotWhatItSays"),
     ],
 )
 def test_what_is_no_text_is_refused_with_a_reason(data: bytes, media_type: str, reason: str) -> None:
@@ -142,7 +144,7 @@ def test_what_is_no_text_is_refused_with_a_reason(data: bytes, media_type: str, 
 
 @given(st.sampled_from([MARKDOWN, HTML, PLAIN]), st.text(st.sampled_from("ab \n#>-*`|<>/pdivul&;1.é\t"), max_size=200))
 def test_blocks_cover_all_text_in_order_and_survive_json(media_type: str, source: str) -> None:
-    parsed = parse.PARSERS[media_type](source.encode())
+    parsed = {MARKDOWN: markdown, HTML: html, PLAIN: text}[media_type].parse(source.encode())
     end = 0
     for block in parsed.blocks:
         assert not parsed.text[end : block.start].strip()

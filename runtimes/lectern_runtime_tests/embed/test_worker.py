@@ -441,8 +441,9 @@ async def test_two_workers_of_two_generations_do_not_meet(pipe: Pipeline) -> Non
 
 
 async def test_a_type_that_no_parser_knows_is_a_dead_letter_although_the_settings_accept_it(pipe: Pipeline) -> None:
-    parsing = worker_settings().parsing.model_copy(update={"media_types": ("text/*", "application/pdf")})
-    await pipe.publish(await pipe.put("a.pdf", b"x", media_type="application/pdf"), await pipe.put("b.md", "text"))
+    parsing = worker_settings().parsing.model_copy(update={"media_types": ("text/*", "application/x-unheard-of")})
+    unheard = await pipe.put("a.pdf", b"x", media_type="application/x-unheard-of")
+    await pipe.publish(unheard, await pipe.put("b.md", "text"))
     await pipe.index(settings=worker_settings(parsing=parsing))
     assert [(body.stage, body.reason) for body in await pipe.dead_letters()] == [("parse", "MediaTypeUnknown")]
     assert (await pipe.content()).keys() == {"public:b.md"}

@@ -11,8 +11,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from lectern_runtime.ingest.run import run
-from lectern_runtime_tests.pipeline import clock, connector_settings, pipeline
+from lectern_runtime_tests.pipeline import connector_settings, pipeline
 
 KILLED = 9
 
@@ -33,7 +32,7 @@ async def main(root: Path, source: Path, point: str, nth: int) -> None:
     failpoint = killer(point, nth)
     async with pipeline(root, source) as pipe:
         settings = connector_settings(source, max_document_bytes=4096)
-        await run(settings, log=pipe.log, blobs=pipe.blobs, clock=lambda: clock() + pipe.late, failpoint=failpoint)
+        await pipe.run(settings, failpoint=failpoint)
         await pipe.index(failpoint=failpoint)
 
 

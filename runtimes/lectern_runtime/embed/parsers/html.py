@@ -1,16 +1,19 @@
 """Turns HTML into readable text and blocks: headings, paragraphs, lists and tables, without scripts and menus.
 
-Called by `parse.py`. The tree is walked with a stack of its own, since a page may nest deeper than calls
+The tree is walked with a stack of its own, since a page may nest deeper than calls
 can, and nothing is ever loaded.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
 from lectern_runtime.embed.parsed import MAX_TITLE, Block, Headings, Kind, ParsedDocument, covering, shortened
+from lectern_runtime.embed.parsers import charset
+from lectern_runtime.embed.parsers.html_table import Spans
 
 _DROPPED = frozenset(("script", "style", "nav", "noscript", "template", "svg", "math", "iframe", "object", "embed"))
 _DROPPED |= {"canvas", "head", "select", "button", "textarea", "audio", "video", "map", "datalist", "dialog"}
@@ -38,7 +41,15 @@ def declared_charset(data: bytes) -> str | None:
     return match.group(1).decode("ascii") if match else None
 
 
-def parse(source: str) -> ParsedDocument:
+def parse(data: bytes) -> ParsedDocument:
+    """The document in `data`, in the charset that it names where that fits, else in the one that does."""
+    # Browsers skip stray zero bytes; where they are many it is UTF-16 or no HTML at all, which `decode` tells.
+    if data.count(0) * 50 < len(data):
+        data = data.replace(b"\x00", b"")
+    return parse_text(charset.decode(data, declared=declared_charset(data)))
+
+
+def parse_text(source: str) -> ParsedDocument:
     """The document in `source`. Its title is that of the `title` element, else the first `h1`."""
     tree = LexborHTMLParser(source)
     heading = tree.css_first("title")
@@ -81,7 +92,8 @@ class _Text:
         self._start: int | None = None
         self._kind: Kind = "paragraph"
         self._kinds: list[tuple[str, Kind]] = []
-        self._lists: list[str] = []
+        self._lists: list[int | None] = []
+        self._spans = Spans()
         self._preformatted = 0
         self._headings = Headings()
         self._heading: tuple[int, int] | None = None
@@ -96,8 +108,9 @@ class _Text:
         if tag.startswith("-") or tag in _DROPPED or "hidden" in node.attributes:
             return False
         if tag in _APART:
-            self._apart(tag)
+            self._apart(tag, node)
         elif tag in _CELLS:
+            self._repeat(self._spans.open_cell(self._length, node.attributes))
             self._need(" | ")
         elif tag in _OWN_LINE:
             self._line(tag)
@@ -115,6 +128,12 @@ class _Text:
             self._preformatted -= tag == "pre"
         if tag in ("ul", "ol") and self._lists:
             self._lists.pop()
+        elif tag == "table":
+            self._spans.close_table()
+        elif tag == "tr":
+            self._repeat(self._spans.close_row())
+        elif tag in _CELLS:
+            self._end_cell()
         if tag in _APART:
             self._need(self._gap(tag))
             self._close()
@@ -126,22 +145,42 @@ class _Text:
         self._close()
         return "".join(self._parts), self._blocks, self._title
 
-    def _apart(self, tag: str) -> None:
+    def _end_cell(self) -> None:
+        start = self._spans.cell_start
+        text = "" if start is None else " ".join("".join(self._tail(start)).strip(" |\n").split())
+        self._repeat(self._spans.close_cell(text))
+
+    def _repeat(self, cells: Iterable[str]) -> None:
+        for text in cells:
+            self._need(" | ")
+            self._put(text)
+
+    def _apart(self, tag: str, node: LexborNode) -> None:
         self._need(self._gap(tag))
         self._close()
         if tag in _KINDS:
             self._kinds.append((tag, _KINDS[tag]))
             self._preformatted += tag == "pre"
         if tag in ("ul", "ol"):
-            self._lists.append(tag)
+            start = node.attributes.get("start") or "1"
+            first = int(start) if start.isdecimal() and len(start) < 9 else 1
+            self._lists.append(first if tag == "ol" else None)
+        elif tag == "table":
+            self._spans.open_table()
         if tag in _HEADINGS and not self._kinds:
             self._heading = (_HEADINGS[tag], self._length)
 
     def _line(self, tag: str) -> None:
         self._need("\n")
-        if tag == "li":
+        if tag == "tr":
+            self._spans.open_row()
+        elif tag == "li":
             indent = "  " * min(max(len(self._lists) - 1, 0), _MAX_INDENT)
-            self._break = self._break[: self._break.count("\n")] + indent + "- "
+            number = self._lists[-1] if self._lists else None
+            if number is not None:
+                self._lists[-1] = number + 1
+            mark = "- " if number is None else f"{number}. "
+            self._break = self._break[: self._break.count("\n")] + indent + mark
 
     def _gap(self, tag: str) -> str:
         """What stands around a block: a line end inside a list, a space inside a cell, else an empty line."""

@@ -1,6 +1,6 @@
 """Turns a document's bytes into text, whatever charset they are in, or says why they are no text.
 
-Called by the parsers inside the sandbox. It never puts in replacement characters: bytes that fit no
+It never puts in replacement characters: bytes that fit no
 charset without loss are a fault of the document.
 """
 
@@ -60,7 +60,8 @@ def decode(data: bytes, *, declared: str | None = None) -> str:
         text = _strict(data, _known(declared))
     if text is None:
         text = _detected(data)
-    if len(_CONTROLS.findall(text[:_SAMPLE])) > max(4, _MAX_CONTROL_SHARE * min(len(text), _SAMPLE)) or "\x00" in text:
+    size = min(len(text), _SAMPLE)
+    if len(_CONTROLS.findall(text[:_SAMPLE])) > max(min(4, size // 8), _MAX_CONTROL_SHARE * size) or "\x00" in text:
         raise _fault("BinaryContent", "it holds control characters as binary data does; name it so, or exclude it")
     return _NEWLINES.sub("\n", text)
 
