@@ -26,6 +26,7 @@ from lectern_contract.payload import DocumentState
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.directory import DirectoryBlobs
 from lectern_runtime.adapters.edge import EdgeStore
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.adapters.sqlite_log import SqliteLog
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.ingest import run as ingest
@@ -171,7 +172,7 @@ async def _ingest(folder: Path, embedder: Watched, pages: int) -> Spent:
         await worker.ensure()
 
         wall, cpu = time.perf_counter(), _cpu_seconds()
-        report = await ingest.run(connector, log=log, blobs=blobs)
+        report = await ingest.run(connector, log=log, blobs=blobs, scratch=RunScratch.open)
         await worker.run(asyncio.Event(), until_caught_up=True)
         wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
 

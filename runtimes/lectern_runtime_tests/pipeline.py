@@ -27,6 +27,7 @@ from lectern_contract.source_settings import DirectorySource
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.directory import DirectoryBlobs
 from lectern_runtime.adapters.edge import EdgeStore
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.adapters.sqlite_log import SqliteLog
 from lectern_runtime.embed import parse
 from lectern_runtime.embed.parsed import ParsedDocument
@@ -159,7 +160,17 @@ class Pipeline:
     async def sync(self, mode: RunMode = RunMode.SYNC, **changes: Any) -> RunReport:
         """One run of the connector."""
         found = connector_settings(self.source, **changes)
-        return await run(found, log=self.log, blobs=self.blobs, mode=mode, clock=lambda: clock() + self.late)
+        return await self.run(found, mode=mode)
+
+    async def run(self, found: settings.ConnectorSettings, **parts: Any) -> RunReport:
+        """One run of the connector with parts of its own."""
+        given: dict[str, Any] = {
+            "log": self.log,
+            "blobs": self.blobs,
+            "scratch": RunScratch.open,
+            "clock": lambda: clock() + self.late,
+        }
+        return await run(found, **{**given, **parts})
 
     def worker(self, *, settings: settings.WorkerSettings | None = None, **parts: Any) -> Worker:
         given: dict[str, Any] = {

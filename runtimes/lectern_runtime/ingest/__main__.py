@@ -1,7 +1,10 @@
 """The connector as a program: `python -m lectern_runtime.ingest --settings FILE` does one run and ends.
 
+With `--serve` it is the receiver of a push source (`receiver/program.py`), which does not end by itself.
+
 The operator starts it as a Job. Its report goes to the termination message, where Kubernetes shows it to the
 operator; the exit status is 0 for a complete run, 1 for a fault of the world, 2 for one of the configuration.
+SIGTERM ends the run before its next document, with a report that says so and the status 1.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -22,8 +26,10 @@ from lectern_contract.settings import ConnectorSettings
 from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, exit_status
 from lectern_runtime.ingest.run import run
+from lectern_runtime.telemetry import logging as log_lines
 
 TERMINATION_LOG = Path("/dev/termination-log")
 logger = logging.getLogger("lectern.connector")
@@ -36,7 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     modes = {mode.lower(): mode for mode in RunMode}
     parser.add_argument("--mode", choices=modes, default=RunMode.SYNC.lower(), help="what the run does")
     parser.add_argument("--data-dir", type=Path, default=None, help="where the embedded log and blobs lie")
+    parser.add_argument("--serve", action="store_true", help="be the receiver of a push source")
+    # Inside a pod every interface is the pod's own; who may reach it is the NetworkPolicy's to say.
+    parser.add_argument("--host", default="0.0.0.0", help="of the receiver")  # noqa: S104
+    parser.add_argument("--port", type=int, default=names.RUNTIME_PORT, help="of the receiver")
     options = parser.parse_args(arguments)
+    if options.serve:
+        return _receive(options)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         loaded = programs.load_settings(options.settings, ConnectorSettings)
@@ -48,6 +60,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return exit_status(report)
 
 
+def _receive(options: argparse.Namespace) -> int:
+    """Be the receiver until a signal; its libraries are loaded only here."""
+    from lectern_runtime.ingest.receiver import program
+
+    log_lines.configure("INFO")
+    try:
+        program.run(options.settings, options.data_dir, host=options.host, port=options.port)
+    except LecternError as error:
+        logger.error("%s", error)
+        return programs.exit_status(error)
+    return programs.EXIT_STOPPED
+
+
 async def _run(loaded: ConnectorSettings, data_dir: Path | None, mode: RunMode) -> RunReport:
     async with contextlib.AsyncExitStack() as stack:
         data = None
@@ -57,7 +82,9 @@ async def _run(loaded: ConnectorSettings, data_dir: Path | None, mode: RunMode) 
         stack.push_async_callback(log.close)
         blobs = await compose.open_blobs(loaded.blobs, data)
         stack.push_async_callback(blobs.close)
-        return await run(loaded, log=log, blobs=blobs, mode=mode)
+        stop = asyncio.Event()
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+        return await run(loaded, log=log, blobs=blobs, scratch=RunScratch.open, mode=mode, stop=stop)
 
 
 def _tell(report: RunReport) -> None:

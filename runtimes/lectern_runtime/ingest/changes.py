@@ -1,6 +1,6 @@
 """Judges one listed document against what the last run handed over: nothing to do, say it again, or read it.
 
-Pure: `run.py` hands in what the source lists and what the manifest holds and acts on the answer.
+Pure: `handover.py` hands in what the source lists and what the manifest holds and acts on the answer.
 """
 
 from __future__ import annotations
@@ -48,10 +48,11 @@ def step(candidate: Candidate) -> Step:
     known, listed = candidate.known, candidate.listed
     if candidate.anew or known is None or not listed.etag or known.etag != listed.etag:
         return Step.READ
-    return Step.NOTHING if same_message(candidate, known.sha256, known.media_type) else Step.PUBLISH
+    same = same_message(candidate, known.sha256, known.media_type, known.title)
+    return Step.NOTHING if same else Step.PUBLISH
 
 
-def same_message(candidate: Candidate, sha256: str, media_type: str) -> bool:
+def same_message(candidate: Candidate, sha256: str, media_type: str, title: str) -> bool:
     """Whether the message about these bytes would be the one that was published last."""
     known = candidate.known
     wanted = candidate.media_type or media_type
@@ -62,16 +63,18 @@ def same_message(candidate: Candidate, sha256: str, media_type: str) -> bool:
         and candidate.left is None
         and known.sha256 == sha256
         and known.media_type == wanted
+        and known.title == title
     )
 
 
-def entry(candidate: Candidate, *, sha256: str, size: int, media_type: str) -> Entry:
+def entry(candidate: Candidate, *, etag: str, sha256: str, size: int, media_type: str, title: str) -> Entry:
     """What the new manifest says of the document once it is handed over."""
     return Entry(
-        etag=candidate.listed.etag,
+        etag=etag,
         sha256=sha256,
         size=size,
         media_type=media_type,
         tenant=candidate.partition.tenant,
         access_level=candidate.partition.access_level,
+        title=title,
     )

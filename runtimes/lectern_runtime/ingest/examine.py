@@ -1,11 +1,11 @@
 """Reads one candidate where its listing does not settle it, stores its bytes, and says whether it must be published.
 
-Called by `run.py` for the documents of a window, side by side.
+Called by `handover.py` for the documents of a window, side by side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
 from dataclasses import dataclass
 
 from lectern_contract.errors import DocumentError
@@ -13,17 +13,19 @@ from lectern_contract.ids import content_digest
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime.ingest import changes, media_types
 from lectern_runtime.ingest.changes import Candidate, Step
-from lectern_runtime.ingest.connector import Connector
+from lectern_runtime.ingest.connector import Connector, Fetched
+from lectern_runtime.ingest.failpoints import Failpoint
 from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.ingest.publish import Publisher
 from lectern_runtime.ports import BlobStore, OutgoingRecord
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
 
-Failpoint = Callable[[str], None]
-
-
-def no_failpoint(_name: str) -> None:
-    """Let everything pass; tests put a crash here."""
+MAX_TITLE = 512
+"""Characters of a title that a message takes."""
+MAX_ETAG = 1024
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,62}/[a-z0-9][a-z0-9!#$&^_.+-]{0,62}")
+_UNTOLD = frozenset({"application/octet-stream", "binary/octet-stream", "application/unknown"})
+"""What servers say of bytes of which they know nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,30 +64,46 @@ class Examiner:
             assert known is not None
             media_type = candidate.media_type or known.media_type
             self._check_type(media_type)
-            entry = changes.entry(candidate, sha256=known.sha256, size=known.size, media_type=media_type)
+            entry = changes.entry(
+                candidate,
+                etag=candidate.listed.etag,
+                sha256=known.sha256,
+                size=known.size,
+                media_type=media_type,
+                title=known.title,
+            )
             return Outcome(candidate, entry, self.publisher.put(candidate.listed.uri, entry))
-        data = await self._read(candidate)
-        media_type = candidate.media_type or media_types.by_content(data)
+        fetched = await self._read(candidate)
+        data = fetched.data
+        media_type = candidate.media_type or told_type(fetched.media_type) or media_types.by_content(data)
         self._check_type(media_type)
-        entry = changes.entry(candidate, sha256=content_digest(data), size=len(data), media_type=media_type)
-        if changes.same_message(candidate, entry.sha256, media_type):
+        entry = changes.entry(
+            candidate,
+            etag=usable_etag(fetched.etag) or candidate.listed.etag,
+            sha256=content_digest(data),
+            size=len(data),
+            media_type=media_type,
+            title=plain_title(fetched.title),
+        )
+        if changes.same_message(candidate, entry.sha256, media_type, entry.title):
             return Outcome(candidate, entry)
         message = self.publisher.put(candidate.listed.uri, entry)
         self.failpoint("store")
         await self.blobs.put(data)
         return Outcome(candidate, entry, message)
 
-    async def _read(self, candidate: Candidate) -> bytes:
+    async def _read(self, candidate: Candidate) -> Fetched:
         limit, listed = self.settings.max_document_bytes, candidate.listed
         if listed.size is not None and listed.size > limit:
             raise _too_large(listed.size, limit)
         self.failpoint("read")
-        data = (await self.source.fetch(listed)).data
-        if len(data) > limit:
-            raise _too_large(len(data), limit)
+        fetched = await self.source.fetch(listed)
+        size = len(fetched.data)
+        if size > limit:
+            raise _too_large(size, limit)
         if self.metrics is not None:
-            self.metrics.bytes.labels(source=self.settings.name).inc(len(data))
-        return data
+            self.metrics.bytes.labels(source=self.settings.name).inc(size)
+        return fetched
 
     def _check_type(self, media_type: str) -> None:
         if not media_types.accepted(media_type, self.settings.media_types):
@@ -94,6 +112,24 @@ class Examiner:
                 stage="fetch",
                 reason="MediaTypeNotAccepted",
             )
+
+
+def told_type(media_type: str) -> str | None:
+    """The media type as the source tells it, or None when that is none or says nothing."""
+    told = media_type.partition(";")[0].strip().lower()
+    return told if _MEDIA_TYPE.fullmatch(told) and told not in _UNTOLD else None
+
+
+def usable_etag(etag: str) -> str:
+    """The etag, or an empty one, which promises nothing, when it is too long or no text."""
+    return etag if len(etag) <= MAX_ETAG and etag.isprintable() else ""
+
+
+def plain_title(title: str) -> str:
+    """The title on one line, as text that every message can carry, and of bounded length."""
+    # Neither halves of surrogate pairs nor control characters are printable.
+    plain = "".join(each if each.isprintable() else " " for each in title[: 8 * MAX_TITLE])
+    return " ".join(plain.split())[:MAX_TITLE].rstrip()
 
 
 def _too_large(size: int, limit: int) -> DocumentError:

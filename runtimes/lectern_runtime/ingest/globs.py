@@ -1,6 +1,6 @@
 """Decides which paths of a source are documents: globs to include and to exclude.
 
-`run.py` asks for each listed path. A glob is matched part by part with the standard library's
+`handover.py` asks for each listed path. A glob is matched part by part with the standard library's
 translation, whose expressions cannot backtrack without end, and `**` stands for any number of folders.
 """
 

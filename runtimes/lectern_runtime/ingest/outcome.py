@@ -1,6 +1,6 @@
 """Counts what became of the documents of one run and words its report.
 
-`run.py` tells each result as it happens; `main`, the operator and `lectern up` read the report.
+`handover.py` tells each result as it happens; `main`, the operator and `lectern up` read the report.
 """
 
 from __future__ import annotations
@@ -8,13 +8,27 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from lectern_contract.errors import ConfigurationError, DataDirectoryError, LecternError
+from lectern_contract.errors import ConfigurationError, DataDirectoryError, DependencyError, LecternError
 from lectern_contract.reports import MAX_FAILURES, MAX_MESSAGE, DocumentFailure, RunMode, RunReport
 from lectern_runtime.ingest.connector import SourceEmpty, SourceUnavailable
 from lectern_runtime.moments import rfc3339
 
 EXIT_SUCCEEDED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 _CONFIGURATION_REASONS = frozenset({"ConfigurationInvalid", "DataDirectoryUnusable"})
+
+
+_MOST_REASONS = 64
+_OTHER = "Other"
+
+
+class Stopped(DependencyError):
+    """The run was told to stop, as a pod is before it is killed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the run was told to stop; what it handed over stays, and the next run goes on from there",
+            dependency="process",
+        )
 
 
 @dataclass(slots=True)
@@ -27,6 +41,7 @@ class Tally:
     moved: int = 0
     deleted: int = 0
     unchanged: int = 0
+    documents: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     failures: list[DocumentFailure] = field(default_factory=list)
 
@@ -37,9 +52,13 @@ class Tally:
 
     def fail(self, uri: str, reason: str, detail: str) -> None:
         """Count a document as failed, and keep the first few for the report."""
-        self.reasons[reason] += 1
+        reason = _text(reason)[:64]
+        known = reason in self.reasons or len(self.reasons) < _MOST_REASONS
+        self.reasons[reason if known else _OTHER] += 1
         if len(self.failures) < MAX_FAILURES:
-            self.failures.append(DocumentFailure(uri=uri[:256], reason=reason[:64], detail=detail[:256]))
+            self.failures.append(
+                DocumentFailure(uri=_text(uri[:256])[:256], reason=reason, detail=_text(detail[:256])[:256])
+            )
 
     def succeeded(self, source: str, *, began: float, ended: float, unused_rules: tuple[str, ...]) -> RunReport:
         """The report of a run that saw the whole source."""
@@ -73,6 +92,7 @@ class Tally:
                 "moved": self.moved,
                 "deleted": self.deleted,
                 "unchanged": self.unchanged,
+                "documents": self.documents,
                 "failed": self.failed,
                 "failures_by_reason": dict(self.reasons.most_common(32)),
                 "failures": tuple(self.failures),
@@ -88,6 +108,11 @@ class Tally:
         return f"{done}; {first}"[:MAX_MESSAGE]
 
 
+def _text(value: str) -> str:
+    """`value` with halves of surrogate pairs spelled out, which no JSON may hold."""
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
 def exit_status(report: RunReport) -> int:
     """0 for a run that saw the whole source, 2 when the person who wrote the resource must act, else 1."""
     if report.result == "Succeeded":
@@ -97,6 +122,8 @@ def exit_status(report: RunReport) -> int:
 
 def _reason(error: LecternError) -> str:
     match error:
+        case Stopped():
+            return "Stopped"
         case SourceEmpty():
             return "SourceEmpty"
         case SourceUnavailable():

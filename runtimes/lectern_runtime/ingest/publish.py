@@ -1,11 +1,11 @@
 """Turns changes of a source into messages on the documents topic, and waits until the log has them durably.
 
-Used by `run.py` and `examine.py`; the messages carry references to bytes, never the bytes.
+Used by `handover.py` and `examine.py`; the messages carry references to bytes, never the bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 
 from pydantic import ValidationError
@@ -14,8 +14,9 @@ from lectern_contract import messages, names
 from lectern_contract.errors import DocumentError
 from lectern_contract.messages import Deleted, DocumentMessage, DocumentRef, Envelope, Put
 from lectern_contract.names import Topic
+from lectern_contract.payload import MetadataValue
 from lectern_contract.scope import Partition
-from lectern_contract.settings import ConnectorSettings
+from lectern_contract.settings import ConnectorSettings, ReceiverSettings
 from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.moments import rfc3339
 from lectern_runtime.ports import Log, OutgoingRecord
@@ -26,9 +27,11 @@ HEADROOM_BYTES = 1536
 
 
 class Publisher:
-    """Writes the messages of one run; `run` makes their ids unique."""
+    """Writes the messages of one run, or of one receiver; `run` makes their ids unique."""
 
-    def __init__(self, settings: ConnectorSettings, log: Log, *, clock: Callable[[], float], run: str) -> None:
+    def __init__(
+        self, settings: ConnectorSettings | ReceiverSettings, log: Log, *, clock: Callable[[], float], run: str
+    ) -> None:
         self._settings = settings
         self._log = log
         self._clock = clock
@@ -36,15 +39,19 @@ class Publisher:
         self._sequence = count()
         self.topic = names.topic(settings.namespace, settings.knowledge_base, Topic.DOCUMENTS)
 
-    def put(self, uri: str, entry: Entry) -> OutgoingRecord:
-        """The message that the document is there. Raises `DocumentError` when it cannot be said in one message."""
+    def put(self, uri: str, entry: Entry, metadata: Mapping[str, MetadataValue] | None = None) -> OutgoingRecord:
+        """The message that the document is there. Raises `DocumentError` when it cannot be said in one message.
+
+        `metadata` is the document's own; what the source sets stands above it.
+        """
         return self._record(
             lambda: Put(
                 document=self._ref(uri, entry.partition),
                 sha256=entry.sha256,
                 size=entry.size,
                 media_type=entry.media_type,
-                metadata=dict(self._settings.metadata),
+                title=entry.title,
+                metadata={**(metadata or {}), **self._settings.metadata},
             )
         )
 
@@ -71,7 +78,7 @@ class Publisher:
         try:
             envelope = Envelope(
                 id=f"{self._run}-{next(self._sequence)}",
-                source=f"lectern/connector/{self._settings.namespace}/{self._settings.name}",
+                source=f"lectern/{self._settings.runtime}/{self._settings.namespace}/{self._settings.name}",
                 time=rfc3339(self._clock()),
                 data=body(),
             )

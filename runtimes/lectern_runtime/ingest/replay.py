@@ -19,7 +19,8 @@ from lectern_contract.errors import DependencyError, DocumentError
 from lectern_contract.messages import DeadLetter, Put
 from lectern_contract.names import Topic
 from lectern_contract.settings import ConnectorSettings
-from lectern_runtime.ingest.manifest import Manifest
+from lectern_runtime.ingest.known import KnownDocuments
+from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.ingest.outcome import Tally
 from lectern_runtime.ingest.publish import BATCH, Publisher
 from lectern_runtime.ports import Consumer, Log, OutgoingRecord, Record
@@ -53,7 +54,7 @@ async def replay(
     *,
     log: Log,
     publisher: Publisher,
-    known: Manifest,
+    known: KnownDocuments,
     tally: Tally,
     most: int = MOST_RECORDS,
 ) -> Replayed:
@@ -72,7 +73,7 @@ async def replay(
         while remaining > 0:
             records = await _next(consumer, min(BATCH, remaining), topic)
             remaining -= len(records)
-            outgoing = _messages(records, settings, publisher, known, tally, found)
+            outgoing = await _messages(records, settings, publisher, known, tally, found)
             await publisher.publish(outgoing)
             tally.published += len(outgoing)
             await consumer.commit({each.position.partition: each.position.offset + 1 for each in records})
@@ -92,11 +93,11 @@ async def _next(consumer: Consumer, most: int, topic: str) -> Sequence[Record]:
     return records
 
 
-def _messages(
+async def _messages(
     records: Sequence[Record],
     settings: ConnectorSettings,
     publisher: Publisher,
-    known: Manifest,
+    known: KnownDocuments,
     tally: Tally,
     found: Replayed,
 ) -> list[OutgoingRecord]:
@@ -107,7 +108,8 @@ def _messages(
             continue
         tally.listed += 1
         try:
-            message = _again(letter, publisher, known) if found.first(letter) else None
+            entry = await known.entry(letter.message.document.uri)
+            message = _again(letter, publisher, entry) if found.first(letter) else None
         except DocumentError as error:
             tally.fail(letter.message.document.uri, error.reason, str(error))
             continue
@@ -134,9 +136,9 @@ def _is_of(letter: DeadLetter, settings: ConnectorSettings) -> bool:
     return (document.namespace, document.knowledge_base, document.source) == wanted
 
 
-def _again(letter: DeadLetter, publisher: Publisher, known: Manifest) -> OutgoingRecord | None:
+def _again(letter: DeadLetter, publisher: Publisher, entry: Entry | None) -> OutgoingRecord | None:
     """Return what is to be said again; None when the letter is about what is no more."""
-    document, entry = letter.message.document, known.documents.get(letter.message.document.uri)
+    document = letter.message.document
     here = entry is not None and entry.partition == document.partition
     if isinstance(letter.message, Put):
         same = here and entry is not None and entry.sha256 == letter.message.sha256

@@ -97,6 +97,7 @@ class LogContract:
             lambda: log.publish(unknown, records(("a", "1"))),
             lambda: log.subscribe(unknown, group="g"),
             lambda: log.subscribe(unknown, group=None),
+            lambda: log.read_from_start(unknown),
         ]
         for call in calls:
             with pytest.raises(TopicUnknown, match="unknown"):
@@ -118,6 +119,19 @@ class LogContract:
 
     async def test_publishing_nothing_is_nothing(self, log: Log, topic: str) -> None:
         assert list(await log.publish(topic, [])) == []
+
+    async def test_a_reader_from_the_start_reads_all_alone_and_again(self, log: Log, topic: str) -> None:
+        await log.publish(topic, records(("a", "1"), ("b", "2"), ("c", "3")))
+        group = await log.subscribe(topic, group="g")
+        for _ in range(2):
+            reader = await log.read_from_start(topic)
+            assert await reader.lag() == 3
+            assert sorted(pairs(await take(reader, 3))) == [("a", "1"), ("b", "2"), ("c", "3")]
+            assert await reader.lag() == 0
+            await reader.close()
+        await log.publish(topic, records(("a", "4")))
+        assert await log.lag(topic, group="g") == 4
+        await group.close()
 
     async def test_equal_keys_share_a_partition_and_keep_their_order(self, log: Log, topic: str) -> None:
         for number in range(10):

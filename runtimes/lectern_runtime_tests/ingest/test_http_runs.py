@@ -158,6 +158,14 @@ async def test_rules_by_path_hold_for_every_spelling_of_it(tmp_path: Path) -> No
         assert {"public:/", "public:/open", "public:/links"} == found - {each for each in found if "hr" in each}
 
 
+async def test_the_servers_word_on_a_type_counts_more_than_the_name(tmp_path: Path) -> None:
+    pages = {"/": page("start", "/notes.md", "/Node.js"), "/notes.md": page("notes"), "/Node.js": page("node")}
+    async with pipeline(tmp_path) as line, serving(pages) as server:
+        assert counts(await sync(line, server)) == ("Succeeded", 3, 0, 0, 0)
+        assert (await indexed(line, server))["/notes.md"] == "notes"
+        assert counts(await sync(line, server)) == ("Succeeded", 0, 3, 0, 0)
+
+
 async def test_articles_are_indexed_by_revision(tmp_path: Path) -> None:
     wiki = Wiki()
     for title in ("Max Planck", "Lise Meitner"):

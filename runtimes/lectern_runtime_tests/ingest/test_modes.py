@@ -14,10 +14,12 @@ from lectern_contract.messages import DeadLetter, Deleted, Envelope, Put
 from lectern_contract.names import Topic
 from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.settings import PartitionRuleSettings, canonical
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.embed.parsed import ParsedDocument
 from lectern_runtime.errors import LogError
 from lectern_runtime.ingest import __main__ as program
-from lectern_runtime.ingest import manifest, replay
+from lectern_runtime.ingest import replay
+from lectern_runtime.ingest.known import KnownDocuments
 from lectern_runtime.ingest.outcome import Tally
 from lectern_runtime.ingest.publish import Publisher
 from lectern_runtime.ports import OutgoingRecord, Position
@@ -86,6 +88,12 @@ async def give_up(pipe: Pipeline, *bodies: Put | Deleted) -> None:
         )
         envelope = Envelope(id="1", source="test", time="2026-11-21T00:00:00Z", data=letter)
         await pipe.log.publish(DEAD, [OutgoingRecord(envelope.key, messages.encode(envelope))])
+
+
+async def known_documents(pipe: Pipeline) -> KnownDocuments:
+    """What a replay knows of the source."""
+    settings = connector_settings(pipe.source)
+    return await KnownDocuments.load(pipe.blobs, settings, RunScratch.open(), topic_id="")
 
 
 def counts(report: RunReport) -> tuple[RunMode, str, int, int, int, int]:
@@ -238,7 +246,7 @@ async def test_a_replay_stops_at_its_bound_and_the_next_goes_on_behind_it(pipe: 
     await pipe.sync()
     await give_up(pipe, *said(pipe))
     settings = connector_settings(pipe.source)
-    known = await manifest.read(pipe.blobs, settings)
+    known = await known_documents(pipe)
     seen = []
     for _ in range(2):
         tally = Tally(RunMode.REPLAY)
@@ -285,7 +293,7 @@ async def test_a_log_that_has_records_and_gives_none_ends_the_replay(
             settings,
             log=pipe.log,
             publisher=publisher,
-            known=await manifest.read(pipe.blobs, settings),
+            known=await known_documents(pipe),
             tally=Tally(RunMode.REPLAY),
         )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import shutil
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -16,11 +16,13 @@ from lectern_contract.errors import DependencyError
 from lectern_contract.messages import Deleted, Put
 from lectern_contract.names import Topic
 from lectern_contract.settings import PartitionRuleSettings
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.errors import LogError
-from lectern_runtime.ingest import manifest
-from lectern_runtime.ingest import run as running
+from lectern_runtime.ingest import handover
 from lectern_runtime.ingest.connector import Fetched, Listed
 from lectern_runtime.ingest.connectors.persistent_volume import PersistentVolume
+from lectern_runtime.ingest.known import KnownDocuments, entry_of
+from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_SUCCEEDED, exit_status
 from lectern_runtime.ports import BlobStore, OutgoingRecord, Position
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
@@ -55,6 +57,13 @@ async def said(pipe: Pipeline, *, since: int = 0) -> list[str]:
     return told
 
 
+async def entries(pipe: Pipeline) -> dict[str, Entry]:
+    """What the next run will know."""
+    with contextlib.closing(RunScratch.open()) as scratch:
+        await KnownDocuments.load(pipe.blobs, connector_settings(pipe.source), scratch, topic_id="")
+        return {row.uri: entry for row in scratch.rows(after="", limit=10_000) if (entry := entry_of(row)) is not None}
+
+
 def counts(report: Any) -> tuple[int, int, int, int]:
     return report.published, report.deleted, report.unchanged, report.failed
 
@@ -81,22 +90,22 @@ async def test_an_unchanged_document_is_not_even_read(pipe: Pipeline) -> None:
             return await super().fetch(listed)
 
     source = Noted(pipe.source, max_bytes=1000, clock=lambda: clock() + 3600)
-    await running.run(connector_settings(pipe.source), log=pipe.log, blobs=pipe.blobs, source=source)
+    await pipe.run(connector_settings(pipe.source), clock=clock, source=source)
     assert read == []
     (pipe.source / "a.md").write_text("six")
-    await running.run(connector_settings(pipe.source), log=pipe.log, blobs=pipe.blobs, source=source)
+    await pipe.run(connector_settings(pipe.source), clock=clock, source=source)
     assert read == ["a.md"]
 
 
 async def test_a_touched_file_with_equal_bytes_is_read_once_and_not_said_again(pipe: Pipeline) -> None:
     write(pipe, a="one")
     await pipe.sync()
-    before = json.loads(await pipe.blobs.read_named(MANIFEST) or b"")
+    before = await entries(pipe)
     (pipe.source / "a.md").touch()
     assert counts(await pipe.sync()) == (0, 0, 1, 0)
-    after = json.loads(await pipe.blobs.read_named(MANIFEST) or b"")
-    assert after["documents"]["a.md"].pop("etag") != before["documents"]["a.md"].pop("etag")
-    assert after == before
+    after = await entries(pipe)
+    assert after["a.md"].etag != before["a.md"].etag
+    assert after == {"a.md": before["a.md"].model_copy(update={"etag": after["a.md"].etag})}
     assert await said(pipe) == ["+public:a.md"]
 
 
@@ -301,12 +310,12 @@ async def test_the_manifest_calls_nothing_handed_over_before_the_log_has_it(pipe
     for number in range(150):
         write(pipe, **{f"f{number:03}": f"text {number}"})
     settings = connector_settings(pipe.source)
-    report = await running.run(settings, log=Refusing(pipe.log, 1), blobs=pipe.blobs)
+    report = await pipe.run(settings, log=Refusing(pipe.log, 1))
     assert (report.result, report.reason) == ("Failed", "DependencyFailed")
-    noted = await manifest.read(pipe.blobs, settings)
-    assert sum(bool(entry.sha256) for entry in noted.documents.values()) == running.WINDOW_DOCUMENTS
-    assert len(await said(pipe)) == running.WINDOW_DOCUMENTS
-    assert counts(await pipe.sync()) == (150, 0, 0, 0)
+    noted = await entries(pipe)
+    assert sum(bool(entry.sha256) for entry in noted.values()) == handover.WINDOW_DOCUMENTS
+    assert len(await said(pipe)) == handover.WINDOW_DOCUMENTS
+    assert counts(await pipe.sync()) == (150 - handover.WINDOW_DOCUMENTS, 0, handover.WINDOW_DOCUMENTS, 0)
 
 
 class Dead(BaseException):
@@ -318,10 +327,12 @@ POINTS = {
     "list": ANEW,
     "read": ANEW,
     "store": ANEW,
-    "publish": ANEW,
+    "intend": ANEW,
+    "publish-deletions": ANEW,
     "publish-puts": ANEW,
-    "publish-deletions": SAID,
-    "manifest": SAID,
+    "part": SAID,
+    "index": SAID,
+    "forget-journal": (0, 0, 3, 0),
 }
 
 
@@ -344,7 +355,7 @@ async def test_a_run_killed_anywhere_is_made_good_by_the_next(
 
     settings = connector_settings(pipe.source, partition_rules=(INTERNAL,))
     with pytest.raises((Dead, BaseExceptionGroup)):
-        await running.run(settings, log=pipe.log, blobs=pipe.blobs, failpoint=dying_at(point))
+        await pipe.run(settings, clock=clock, failpoint=dying_at(point))
     report = await pipe.sync(partition_rules=(INTERNAL,))
     assert counts(report) == expected
     last: dict[str, str] = {}
@@ -373,7 +384,7 @@ async def test_a_blob_store_that_is_away_fails_the_run(pipe: Pipeline) -> None:
             raise DependencyError("the bucket is away", dependency="blob-store")
 
     blobs: Any = Away(pipe.blobs)
-    report = await running.run(connector_settings(pipe.source), log=pipe.log, blobs=blobs)
+    report = await pipe.run(connector_settings(pipe.source), blobs=blobs)
     assert (report.result, report.message) == ("Failed", "the bucket is away")
     assert counts(await pipe.sync()) == (1, 0, 0, 0)
 
@@ -381,10 +392,8 @@ async def test_a_blob_store_that_is_away_fails_the_run(pipe: Pipeline) -> None:
 async def test_progress_and_metrics_say_what_the_report_says(pipe: Pipeline) -> None:
     write(pipe, a="one", b="two")
     registry, seen = CollectorRegistry(), []
-    report = await running.run(
+    report = await pipe.run(
         connector_settings(pipe.source),
-        log=pipe.log,
-        blobs=pipe.blobs,
         metrics=ConnectorMetrics(registry),
         on_progress=lambda tally: seen.append(tally.published),
     )
@@ -397,9 +406,7 @@ async def killed(pipe: Pipeline, **changes: Any) -> None:
     """A run that says everything and dies before it writes its manifest."""
     settings = connector_settings(pipe.source, **changes)
     with pytest.raises((Dead, BaseExceptionGroup)):
-        await running.run(
-            settings, log=pipe.log, blobs=pipe.blobs, clock=lambda: clock() + 3600, failpoint=dying_at("manifest")
-        )
+        await pipe.run(settings, failpoint=dying_at("index"))
 
 
 async def test_an_edit_taken_back_after_a_killed_run_is_taken_back(pipe: Pipeline) -> None:
