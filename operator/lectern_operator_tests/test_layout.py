@@ -45,7 +45,10 @@ PART_OF_AIOHTTP = {"multidict", "yarl"}
 # A script that the chart hands to a pod as a file.
 IN_NO_PACKAGE = {"charts/lectern/tests/smoke.py"}
 # Put together, so that this file does not hold them.
-MACHINE_PATHS = re.compile("|".join(["/" + "root/", "/" + "work/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]"]))
+# Where a path begins: URLs of drives have a part named root as well.
+MACHINE_PATHS = re.compile(
+    r"(?<![\w}])(" + "|".join(["/" + "root/", "/" + "work/", "/" + "home/[a-z]", "/" + "Users/[A-Za-z]"]) + ")"
+)
 
 
 def project() -> dict[str, Any]:
