@@ -32,7 +32,7 @@ from lectern_operator_tests.leaves import Change
 
 PENDING_LEAVES = 96
 """How many leaves nothing acts on. It only falls: lower it when a field is acted on."""
-UNREAD_SETTINGS = 1
+UNREAD_SETTINGS = 0
 """How many settings no runtime reads. It only falls, too."""
 
 Outputs = dict[str, str]

@@ -61,11 +61,10 @@ async def test_a_push_source_is_a_deployment_with_a_service_and_no_run() -> None
     ]
 
 
-async def test_what_no_release_serves_yet_is_said() -> None:
+async def test_every_field_of_a_push_source_is_acted_on() -> None:
     source = operator()
     await source.settle()
-    assert source.judged(KIND, "guides")["SpecHonored"] == ("False", "FieldsNotRead")
-    assert "spec.push" in source.condition(KIND, "guides", "SpecHonored")["message"]
+    assert source.judged(KIND, "guides")["SpecHonored"] == ("True", "AsSpecified")
 
 
 async def test_the_receiver_has_its_settings_its_keys_and_no_token() -> None:

@@ -21,8 +21,9 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry
+from starlette.types import ASGIApp
 
-from lectern_cli import failures, generations, http_server, statuses
+from lectern_cli import failures, generations, http_server, pushing, statuses
 from lectern_cli.failures import Failures
 from lectern_cli.generations import Generation
 from lectern_cli.plan import Plan
@@ -33,12 +34,13 @@ from lectern_contract.payload import DocumentState
 from lectern_contract.reports import RunReport
 from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.status import DocumentCounts, LastRun
-from lectern_contract.settings import ConnectorSettings, config_hash
+from lectern_contract.settings import ConnectorSettings, ReceiverSettings, config_hash
 from lectern_runtime import topics
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
 from lectern_runtime.ingest import run as ingest
@@ -135,6 +137,8 @@ class Embedded:
             lines.append(f"KnowledgeBase/{name}: {counts.indexed} documents indexed, {generation}")
             if state.trouble:
                 lines.append(f"KnowledgeBase/{name}: {state.trouble}")
+        if self.plan.receiver is not None:
+            lines.append(f"IngestionSource/{self.plan.receiver.name}: takes documents at {self.url}/v1/documents")
         for name, source in self.observed.sources.items():
             run = source.last_run
             if run is not None and (run.result == "Failed" or run.failed):
@@ -168,7 +172,7 @@ async def running(
         await _prepare(embedded)
         await look(embedded)
         await stack.enter_async_context(_tasks(embedded))
-        await stack.enter_async_context(http_server.serving(_app(embedded), server))
+        await stack.enter_async_context(http_server.serving(await _served(embedded, stack), server))
         embedded.observed.url = embedded.url
         yield embedded
 
@@ -204,7 +208,7 @@ async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics
     log_settings = wiring.worker_settings(kb, generation=1).log
     await topics.ensure(adapters.log, log_settings, namespace=kb.namespace, knowledge_base=kb.name)
     generation = await generations.choose(kb, store=adapters.store, log=adapters.log)
-    sources = [each for each in embedded.plan.connectors.values() if each.knowledge_base == kb.name]
+    sources = [each for each in _writers(embedded.plan) if each.knowledge_base == kb.name]
     known = await failures.read(adapters.store, generation.collection, failures.partitions(sources))
     worker = Worker(
         wiring.worker_settings(kb, generation=generation.number),
@@ -218,6 +222,11 @@ async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics
     filling = Filling(kb, generation, worker, known)
     await worker.ensure()
     return filling
+
+
+def _writers(plan: Plan) -> list[ConnectorSettings | ReceiverSettings]:
+    """Everything that puts documents onto the log."""
+    return [*plan.connectors.values(), *([plan.receiver] if plan.receiver is not None else [])]
 
 
 @contextlib.asynccontextmanager
@@ -272,7 +281,13 @@ async def _connect(embedded: Embedded, name: str, settings: ConnectorSettings, m
         started = now_text()
         if state.last_run is None:
             state.last_run = LastRun(started_at=started, result="Running")
-        report = await ingest.run(settings, log=embedded.adapters.log, blobs=embedded.adapters.blobs, metrics=metrics)
+        report = await ingest.run(
+            settings,
+            log=embedded.adapters.log,
+            blobs=embedded.adapters.blobs,
+            scratch=RunScratch.open,
+            metrics=metrics,
+        )
         await look(embedded)  # what it published waits from now on: nobody may see the run's end without that
         state.last_run = _last_run(report)
         embedded.first_runs[name].set()
@@ -325,6 +340,16 @@ async def _look_at(embedded: Embedded, filling: Filling, *, sources_read: bool) 
             indexed=counts.get(DocumentState.INDEXED, 0), failed=counts.get(DocumentState.FAILED, 0)
         )
         state.trouble = filling.failures.sentence(state.documents.failed)
+
+
+async def _served(embedded: Embedded, stack: contextlib.AsyncExitStack) -> ASGIApp:
+    """The query API, and beside it the push API where a source is pushed to."""
+    app, receiver = _app(embedded), embedded.plan.receiver
+    if receiver is None or embedded.plan.manifests.sources[receiver.name].spec.suspend:
+        return app
+    adapters = embedded.adapters
+    receiving = pushing.receiving(receiver, log=adapters.log, blobs=adapters.blobs, registry=embedded.registry)
+    return pushing.Beside(await stack.enter_async_context(receiving), app)
 
 
 def _app(embedded: Embedded) -> FastAPI:

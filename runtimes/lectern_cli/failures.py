@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from lectern_contract.payload import DocumentState
 from lectern_contract.scope import Partition, Scope
-from lectern_contract.settings import ConnectorSettings
+from lectern_contract.settings import ConnectorSettings, ReceiverSettings
 from lectern_runtime.ports import VectorStore
 
 MOST_KEPT = 100
@@ -44,7 +44,7 @@ class Failures:
         return f"{what} could not be indexed: {', '.join((*named, *more))}"
 
 
-def partitions(sources: Iterable[ConnectorSettings]) -> list[Partition]:
+def partitions(sources: Iterable[ConnectorSettings | ReceiverSettings]) -> list[Partition]:
     """Every partition that `sources` put documents into, in order."""
     found: set[Partition] = set()
     for source in sources:

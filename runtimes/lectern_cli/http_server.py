@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from lectern_contract.errors import ConfigurationError
 from lectern_runtime.programs import MOST_CONNECTIONS
@@ -28,7 +28,7 @@ def url_of(server: socket.socket) -> str:
 
 
 @contextlib.asynccontextmanager
-async def serving(app: FastAPI, server: socket.socket) -> AsyncIterator[None]:
+async def serving(app: ASGIApp, server: socket.socket) -> AsyncIterator[None]:
     """Serve `app` on `server`; yields once it answers. Raises `ConfigurationError` when it cannot start."""
     config = uvicorn.Config(
         app,

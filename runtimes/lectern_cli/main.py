@@ -42,6 +42,7 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     endpoint: Annotated[str | None, ENDPOINT] = None,
     sync_seconds: Annotated[float, typer.Option(min=1, max=86400, help="Time between looks at the sources.")] = 15,
+    api_keys: Annotated[Path | None, typer.Option(help="Directory of API keys for a source of the kind push.")] = None,
 ) -> None:
     """Ingest the sources of the resources in one process and keep serving the query API."""
     from rich.console import Console
@@ -58,6 +59,7 @@ def up(
                 port=port,
                 endpoint=endpoint,
                 sync_seconds=sync_seconds,
+                api_keys=api_keys,
             ),
             Console(stderr=True),
         )
@@ -170,6 +172,27 @@ def crds() -> None:
     from lectern_operator import crd
 
     print("---\n".join(crd.files().values()), end="")
+
+
+@app.command("api-key")
+def api_key(
+    key_id: Annotated[str, typer.Option("--id", help="Name of the key, and of its file in the Secret.")],
+    tenant: Annotated[str, typer.Option(help="Whose documents its holder may reach.")],
+    access_level: Annotated[list[str], typer.Option(help="One of the access levels; may be repeated.")],
+    scope: Annotated[list[str] | None, typer.Option(help="What it is for; default: push. May be repeated.")] = None,
+    expires_at: Annotated[str | None, typer.Option(help="When it ends, as in 2027-01-31T00:00:00Z.")] = None,
+) -> None:
+    """Make an API key: print it once, and the JSON for the Secret that lets its holder in."""
+    from lectern_cli import api_key as making
+
+    wanted = making.Wanted(key_id, tenant, tuple(access_level), tuple(scope or ("push",)), expires_at)
+    try:
+        made = making.make(wanted)
+    except LecternError as error:
+        _refuse(error)
+    print(making.explained(wanted), file=sys.stderr)
+    print(made.key)
+    print(made.file)
 
 
 @app.command("serve-embeddings")

@@ -14,22 +14,25 @@ from lectern_cli.manifests import Manifests
 from lectern_contract import wiring
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
-from lectern_contract.settings import ConnectorSettings, QuerySettings
+from lectern_contract.settings import ConnectorSettings, QuerySettings, ReceiverSettings
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The knowledge bases to fill, the sources to read and the endpoint to serve."""
+    """The knowledge bases to fill, the sources to read, the one to receive for, and the endpoint to serve."""
 
     manifests: Manifests
     knowledge_bases: Mapping[str, KnowledgeBase]
     connectors: Mapping[str, ConnectorSettings]
+    receiver: ReceiverSettings | None
     endpoint: RagEndpoint
     query: QuerySettings
 
 
-def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | None) -> Plan:
-    """The plan for `manifests`; `mounts` says where each claim lies on this machine.
+def make(
+    manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | None, api_keys: Path | None = None
+) -> Plan:
+    """The plan for `manifests`; `mounts` says where each claim lies on this machine, `api_keys` where those keys do.
 
     Raises `ConfigurationError` when a knowledge base asks for servers, when a claim or its directory is
     missing, when the endpoint is not clear, or when a mount names a claim that no source uses.
@@ -43,19 +46,39 @@ def make(manifests: Manifests, *, mounts: Mapping[str, Path], endpoint: str | No
             source, manifests.knowledge_bases[source.spec.knowledge_base_ref], source_root=str(roots[name])
         )
         for name, source in manifests.sources.items()
+        if source.spec.push is None
     }
     _check_mounts(manifests, mounts)
     return Plan(
         manifests=manifests,
         knowledge_bases=manifests.knowledge_bases,
         connectors=connectors,
+        receiver=_receiver(manifests, api_keys),
         endpoint=chosen,
         query=wiring.query_settings(chosen, manifests.knowledge_bases),
     )
 
 
+def _receiver(manifests: Manifests, api_keys: Path | None) -> ReceiverSettings | None:
+    """Settings of the push source, of which one process can serve one, because it has one port."""
+    pushed = [source for source in manifests.sources.values() if source.spec.push is not None]
+    if len(pushed) > 1:
+        names = ", ".join(sorted(source.name for source in pushed))
+        raise ConfigurationError(f"one process takes documents for one source of the kind push, found {names}")
+    if api_keys is not None and not pushed:
+        raise ConfigurationError(f"--api-keys {api_keys}: no source is of the kind push; leave it out")
+    if api_keys is not None and not api_keys.is_dir():
+        raise ConfigurationError(f"--api-keys {api_keys}: not a directory; make it and put the files of the keys there")
+    if not pushed:
+        return None
+    source = pushed[0]
+    settings = wiring.receiver_settings(source, manifests.knowledge_bases[source.spec.knowledge_base_ref])
+    # The Secret that the resource names is the cluster's; here the command line says where the keys lie.
+    return settings.model_copy(update={"api_keys_directory": str(api_keys.resolve()) if api_keys else None})
+
+
 def _check_embedded(kb: KnowledgeBase) -> None:
-    """Refuse what only a cluster has, and masking, which must never be skipped in silence."""
+    """Refuse what only a cluster has."""
     for field, value in (
         ("spec.vectorStore", kb.spec.vector_store),
         ("spec.messaging", kb.spec.messaging),
@@ -67,11 +90,6 @@ def _check_embedded(kb: KnowledgeBase) -> None:
                 f"KnowledgeBase/{kb.name}: {field} is set, and this release has no adapter for it yet "
                 "(see docs/status.md); leave it out to run in one process"
             )
-    if kb.spec.data_policy.masking:
-        raise ConfigurationError(
-            f"KnowledgeBase/{kb.name}: spec.dataPolicy.masking is set, and this release masks nothing (see "
-            "docs/status.md): documents would be stored as they are. Remove it only if that is what you want"
-        )
 
 
 def parse_mounts(texts: list[str]) -> dict[str, Path]:

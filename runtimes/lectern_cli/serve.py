@@ -37,6 +37,7 @@ class Options:
     port: int
     endpoint: str | None
     sync_seconds: float
+    api_keys: Path | None = None
 
 
 async def up(options: Options, console: Console) -> None:
@@ -85,7 +86,8 @@ def _stopping() -> Iterator[asyncio.Event]:
 async def _opened(options: Options, console: Console) -> AsyncIterator[Embedded]:
     """The running embedded mode. What is wrong with the resources is found before the runtimes are imported."""
     read = manifests.read(options.file)
-    planned = plan.make(read, mounts=plan.parse_mounts(options.mounts), endpoint=options.endpoint)
+    mounts = plan.parse_mounts(options.mounts)
+    planned = plan.make(read, mounts=mounts, endpoint=options.endpoint, api_keys=options.api_keys)
     if read.others:
         _say(console, f"passed over, because they are not Lectern's: {', '.join(read.others)}", style="dim")
     _say(console, f"starting; the state is kept in {options.data_directory}", style="dim")

@@ -145,6 +145,8 @@ def _knowledge_base(kb: KnowledgeBase, state: KnowledgeBaseState) -> list[Verdic
 
 
 def _source(source: IngestionSource, run: LastRun | None, waiting: int | None) -> list[Verdict]:
+    if source.spec.push is not None:
+        return _pushed(source)
     synced = _synced(source, run, waiting)
     settled = synced.status == "True"
     reason = Reason.ALL_COMPONENTS_READY if settled else synced.reason
@@ -161,6 +163,25 @@ def _source(source: IngestionSource, run: LastRun | None, waiting: int | None) -
         Verdict(ConditionType.KNOWLEDGE_BASE_FOUND, "True", Reason.KNOWLEDGE_BASE_EXISTS),
         synced,
         Verdict(ConditionType.RECEIVER_READY, "True", Reason.NOT_NEEDED, "documents are fetched: nobody sends them"),
+        Verdict(ConditionType.CONFIG_APPLIED, "True", Reason.IN_PROCESS),
+    ]
+
+
+def _pushed(source: IngestionSource) -> list[Verdict]:
+    """A source whose documents are sent: it has a receiver in this process and no runs."""
+    taken, suspended = "callers send its documents to this process", source.spec.suspend
+    reason = Reason.SUSPENDED if suspended else Reason.IN_PROCESS
+    message = "spec.suspend is true: callers are refused" if suspended else taken
+    ready = Verdict(ConditionType.RECEIVER_READY, "True", reason, message)
+    whole = Reason.SUSPENDED if suspended else Reason.ALL_COMPONENTS_READY
+    return [
+        Verdict(ConditionType.READY, ready.status, whole, ready.message),
+        Verdict(ConditionType.RECONCILING, "False", Reason.STABLE),
+        Verdict(ConditionType.STALLED, "False", Reason.STABLE),
+        spec_honored(source),
+        Verdict(ConditionType.KNOWLEDGE_BASE_FOUND, "True", Reason.KNOWLEDGE_BASE_EXISTS),
+        Verdict(ConditionType.SYNCED, "True", Reason.NOT_NEEDED, taken),
+        ready,
         Verdict(ConditionType.CONFIG_APPLIED, "True", Reason.IN_PROCESS),
     ]
 

@@ -87,9 +87,9 @@ RESOURCES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         spec("KnowledgeBase", vectorStore={"url": "http://qdrant:6333"}),
         ("KnowledgeBase/docs", "spec.vectorStore", "leave it out"),
     ),
-    "masking": (
-        spec("KnowledgeBase", dataPolicy={"masking": [{"name": "mail", "kind": "Email"}]}),
-        ("KnowledgeBase/docs", "spec.dataPolicy.masking", "masks nothing"),
+    "a masking pattern that is none": (
+        spec("KnowledgeBase", dataPolicy={"masking": [{"name": "TICKET", "kind": "Pattern", "pattern": "("}]}),
+        ("spec.dataPolicy.masking", "the pattern of TICKET", "RE2"),
     ),
     "a broker": (
         spec("KnowledgeBase", messaging={"bootstrapServers": "kafka:9092"}),

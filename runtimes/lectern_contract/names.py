@@ -104,6 +104,16 @@ def manifest(namespace: str, source: str) -> str:
     return f"manifests/{namespace}.{source}.json"
 
 
+def manifest_parts(namespace: str, source: str) -> str:
+    """Beginning, in the blob store, of the names of the parts of that manifest."""
+    return f"parts/{namespace}.{source}/"
+
+
+def run_journal(namespace: str, source: str) -> str:
+    """Beginning, in the blob store, of the names of what the runs of one source note while they last."""
+    return f"runs/{namespace}.{source}/"
+
+
 def secret_file(role: Role, purpose: str) -> str:
     """Path inside a pod where one secret key is mounted, for instance `vector-store-api-key`."""
     return f"{SECRETS_DIRECTORY}/{role.value}/{purpose}"

@@ -62,39 +62,13 @@ PENDING: Mapping[str, Mapping[str, Stage]] = {
 """By kind: a leaf, or a part of the spec with all that is in it, and the stage that acts on it."""
 
 UNUSED: Mapping[str, Mapping[str, Stage]] = {
-    "KnowledgeBase": {
-        "spec.dataPolicy": Stage.C,
-        "spec.embedding.cache": Stage.C,
-        "spec.parsing.ocr": Stage.C,
-    },
-    "IngestionSource": {
-        "spec.git": Stage.C,
-        "spec.googleDrive": Stage.C,
-        "spec.http": Stage.C,
-        "spec.partition.restrictedAccessLevel": Stage.C,
-        "spec.push": Stage.C,
-        "spec.s3": Stage.C,
-        "spec.sharePoint": Stage.C,
-        "spec.wikipedia": Stage.C,
-    },
+    "KnowledgeBase": {},
+    "IngestionSource": {},
     "RagEndpoint": {"spec.generation": Stage.D, "spec.reranker": Stage.D},
 }
 """Parts of the spec that reach a setting or a server on a cluster already, and that no runtime makes use of yet."""
 
-UNREAD_SETTINGS: Mapping[str, Stage] = {
-    "ConnectorSettings.restricted_access_level": Stage.C,
-    "EmbeddingCacheSettings.max_entries": Stage.C,
-    "EmbeddingCacheSettings.redis": Stage.C,
-    "EmbeddingCacheSettings.ttl_seconds": Stage.C,
-    "MaskingRuleSettings.pattern": Stage.C,
-    "ParsingSettings.ocr_languages": Stage.C,
-    "ReceiverSettings.api_keys_directory": Stage.C,
-    "S3Blobs.access_key_id_file": Stage.C,
-    "S3Blobs.bucket": Stage.C,
-    "S3Blobs.region": Stage.C,
-    "S3Blobs.secret_access_key_file": Stage.C,
-    "WorkerSettings.embedding_cache": Stage.C,
-}
+UNREAD_SETTINGS: Mapping[str, Stage] = {}
 """Fields of settings files that no runtime reads yet, by model and field, and the stage that reads them."""
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from lectern_contract import settings
 from lectern_contract.errors import ConfigurationError, DependencyError, LecternError, SettingsInvalid
-from lectern_contract.settings import ConnectorSettings, QuerySettings, WorkerSettings
+from lectern_contract.settings import ConnectorSettings, QuerySettings, ReceiverSettings, WorkerSettings
 
 EXIT_STOPPED, EXIT_FAILED, EXIT_CONFIGURATION = 0, 1, 2
 """Done as asked; a fault of the world; a fault of the configuration or the data directory."""
@@ -27,7 +27,7 @@ _NEXT_STEPS = {
     errno.EADDRNOTAVAIL: "choose a --host of this machine, such as 127.0.0.1",
 }
 
-S = TypeVar("S", ConnectorSettings, WorkerSettings, QuerySettings)
+S = TypeVar("S", ConnectorSettings, ReceiverSettings, WorkerSettings, QuerySettings)
 
 
 def exit_status(error: LecternError) -> int:

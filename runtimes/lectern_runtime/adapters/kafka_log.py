@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from typing import TypeVar
 
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.settings import KafkaLog as KafkaSettings
@@ -18,6 +19,8 @@ from lectern_runtime.adapters.kafka_consume import GroupConsumer, LoneReader
 from lectern_runtime.adapters.kafka_publish import KafkaPublisher
 from lectern_runtime.errors import LogError
 from lectern_runtime.ports import OutgoingRecord, Position
+
+C = TypeVar("C", GroupConsumer, LoneReader)
 
 
 class KafkaLog:
@@ -68,11 +71,17 @@ class KafkaLog:
         """Join `group`, or read alone from the end on; raises TopicUnknown."""
         self._check_open()
         found = await self._cluster.topic(topic)
-        consumer: GroupConsumer | LoneReader
         if group is None:
-            consumer = LoneReader(self._cluster, topic, found.id, await self._cluster.ends(topic))
-        else:
-            consumer = GroupConsumer(self._cluster, topic, found.id, len(found.leaders), group)
+            return await self._started(LoneReader(self._cluster, topic, found.id, await self._cluster.ends(topic)))
+        return await self._started(GroupConsumer(self._cluster, topic, found.id, len(found.leaders), group))
+
+    async def read_from_start(self, topic: str) -> LoneReader:
+        """Read all of `topic` alone and commit nothing; raises TopicUnknown."""
+        self._check_open()
+        found = await self._cluster.topic(topic)
+        return await self._started(LoneReader(self._cluster, topic, found.id, dict.fromkeys(found.leaders, 0)))
+
+    async def _started(self, consumer: C) -> C:
         await consumer.running()
         self._consumers = [each for each in self._consumers if not each.closed]
         self._consumers.append(consumer)

@@ -95,6 +95,12 @@ class SqliteLog:
         await self._share_out(topic, group)
         return consumer
 
+    async def read_from_start(self, topic: str) -> SqliteConsumer:
+        """Read all of `topic` alone and commit nothing; raises TopicUnknown."""
+        found = await self.run(self._file.topic, topic)
+        ends = await self.run(self._file.ends, found)
+        return SqliteConsumer(self, self._file, found, None, dict.fromkeys(ends, 0))
+
     async def lag(self, topic: str, *, group: str) -> int:
         """Records that stand after what the group committed, in all partitions, read without joining it."""
 

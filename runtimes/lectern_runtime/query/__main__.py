@@ -11,16 +11,12 @@ import argparse
 import asyncio
 import contextlib
 import logging
-import signal
-import socket
 import sys
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from lectern_contract import names
@@ -31,6 +27,7 @@ from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.http.server import serve
 from lectern_runtime.opening import Patience, Readiness
 from lectern_runtime.ports import Embedder, VectorStore
 from lectern_runtime.query.app import create_app
@@ -68,25 +65,8 @@ async def _serve(loaded: QuerySettings, data_dir: Path | None, *, host: str, por
     async with contextlib.AsyncExitStack() as stack:
         listener = stack.enter_context(programs.listening(host, port))
         front = Front(loaded, registry=registry, readiness=readiness)
-        config = uvicorn.Config(
-            front,
-            access_log=False,
-            limit_concurrency=programs.MOST_CONNECTIONS,
-            log_config=None,
-            server_header=False,
-            timeout_graceful_shutdown=DRAIN_SECONDS,
-        )
-        server = _Server(config)
-        opened = _open_behind(front, loaded, data_dir, registry, Patience(readiness), stack)
-        opening = asyncio.create_task(server.after_start(opened))
-        opening.add_done_callback(server.end_if_failed)
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            opening.cancel()
-            (ended,) = await asyncio.gather(opening, return_exceptions=True)
-        if isinstance(ended, Exception):
-            raise ended
+        behind = _open_behind(front, loaded, data_dir, registry, Patience(readiness), stack)
+        await serve(front, listener, behind, drain_seconds=DRAIN_SECONDS)
 
 
 async def _open_behind(
@@ -100,39 +80,6 @@ async def _open_behind(
     services = await _open(loaded, data_dir, registry, patience, stack)
     await front.serve(create_app(loaded, services), stack)
     patience.readiness.done()
-
-
-class _Server(uvicorn.Server):
-    """A uvicorn that ends at a signal and leaves it at that: raised again, it would end us before adapters close."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self._answers = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets=sockets)
-        self._answers.set()
-
-    async def after_start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do `work` once the port answers."""
-        try:
-            await self._answers.wait()
-        except asyncio.CancelledError:
-            work.close()
-            raise
-        await work
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self.handle_exit, each, None)
-        yield
-
-    def end_if_failed(self, opening: asyncio.Task[None]) -> None:
-        """End when what was to be served cannot be opened."""
-        if not opening.cancelled() and opening.exception() is not None:
-            self.should_exit = True
 
 
 async def _open(

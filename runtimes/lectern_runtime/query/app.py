@@ -7,30 +7,29 @@ caller; the app's own background task lives from startup to shutdown.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
-from fastapi.responses import JSONResponse
-from starlette.exceptions import HTTPException
+from fastapi import FastAPI
 
 from lectern_contract.settings import QuerySettings
-from lectern_runtime.query import problems
-from lectern_runtime.query.border import Border
-from lectern_runtime.query.limits import Concurrency
+from lectern_runtime.http import faults
+from lectern_runtime.http.border import Border, Rules, Surroundings
+from lectern_runtime.http.limits import Concurrency
 from lectern_runtime.query.pipeline import Pipeline
-from lectern_runtime.query.problems import FieldFault, Problem, ProblemBody, Refused
+from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.routes import chat, health, page, query, retrieve
-from lectern_runtime.query.runtime import Runtime, request_id_of
+from lectern_runtime.query.runtime import Runtime
+from lectern_runtime.query.schema import MAX_BODY_BYTES
 from lectern_runtime.query.services import Services
 from lectern_runtime.telemetry.query_metrics import QueryMetrics
 
 TITLE = "Lectern query API"
 _ROUTERS = (chat.router, health.router, page.router, query.router, retrieve.router)
-_MOST_FAULTS = 10
+_BODY_SECONDS = 10.0
+_access = logging.getLogger("lectern_runtime.query.access")
 
 
 def create_app(settings: QuerySettings, services: Services) -> FastAPI:
@@ -51,9 +50,11 @@ def create_app(settings: QuerySettings, services: Services) -> FastAPI:
 
     app = _bare(services.version, lifespan=lifespan)
     app.state.runtime = Runtime(settings, services, metrics, pipeline)
-    app.add_middleware(Border, services=services, metrics=metrics, concurrency=Concurrency(settings.max_concurrent))
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _no_route)
+    concurrency = Concurrency(settings.max_concurrent, Problem.OVERLOADED)
+    around = Surroundings(clock=services.clock, new_id=services.new_id, metrics=metrics, log=_access)
+    rules = Rules(max_body_bytes=MAX_BODY_BYTES, body_seconds=_BODY_SECONDS, concurrency=concurrency)
+    app.add_middleware(Border, rules=rules, around=around)
+    faults.handle(app)
     return app
 
 
@@ -76,59 +77,5 @@ def _bare(version: str, lifespan: Any = None) -> FastAPI:
     for router in _ROUTERS:
         app.include_router(router)
 
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            app.openapi_schema = _described(app)
-        return app.openapi_schema
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    faults.described(app)
     return app
-
-
-def _described(app: FastAPI) -> dict[str, Any]:
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
-    schemas = document["components"]["schemas"]
-    problem = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-    schemas.update(problem.pop("$defs", {}))
-    schemas[problem["title"]] = problem
-    return document
-
-
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
-    """A body that is not JSON or does not fit: which fields, and never what stood in them."""
-    assert isinstance(error, RequestValidationError)
-    faults = error.errors()
-    if any(fault["type"] == "json_invalid" for fault in faults):
-        return _refuse(request, Refused(Problem.BODY_NOT_JSON, "The body could not be read as JSON."))
-    fields = [
-        FieldFault(field=".".join(str(part) for part in fault["loc"] if part != "body")[:200], message=_message(fault))
-        for fault in faults[:_MOST_FAULTS]
-    ]
-    first = f"{fields[0].field or 'body'}: {fields[0].message}"
-    return _refuse(request, Refused(Problem.BODY_INVALID, first, faults=fields))
-
-
-def _message(fault: dict[str, Any]) -> str:
-    return str(fault["msg"]).removeprefix("Value error, ")[:200]
-
-
-async def _no_route(request: Request, error: Exception) -> JSONResponse:
-    """What the framework itself refuses: paths, methods, bodies that cannot be decoded."""
-    assert isinstance(error, HTTPException)
-    match error.status_code:
-        case 404:
-            refused = Refused(Problem.NOT_FOUND, "There is nothing at this path; see /openapi.json.")
-        case 405:
-            refused = Refused(
-                Problem.METHOD_NOT_ALLOWED, "This path has other methods; see /openapi.json.", headers=error.headers
-            )
-        case 400:
-            refused = Refused(Problem.BODY_NOT_JSON, "The body could not be read as JSON.")
-        case _:
-            refused = problems.internal()
-    return _refuse(request, refused)
-
-
-def _refuse(request: Request, refused: Refused) -> JSONResponse:
-    request.scope["lectern"]["code"] = refused.problem.value.code
-    return problems.response(refused, request_id_of(request))

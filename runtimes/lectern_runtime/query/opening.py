@@ -15,9 +15,10 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lectern_contract.settings import SETTINGS_VERSION, QuerySettings, config_hash
+from lectern_runtime.http import problems
+from lectern_runtime.http.problems import RETRY_SECONDS, Refused
 from lectern_runtime.opening import Readiness
-from lectern_runtime.query import problems
-from lectern_runtime.query.problems import RETRY_SECONDS, Problem, Refused
+from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.routes.health import Component, Loaded, LoadedKnowledgeBase
 from lectern_runtime.query.routes.health import Readiness as Ready
 

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from lectern_contract.errors import ScopeDenied
 from lectern_contract.scope import FilterValue, Principal, Scope
 from lectern_contract.settings import AnonymousSettings, QuerySettings
-from lectern_runtime.query.problems import Problem, Refused
+from lectern_runtime.http.problems import Refused
+from lectern_runtime.query.problems import Problem
 
 _CREDENTIALS = frozenset({"authorization", "proxy-authorization", "x-api-key", "api-key"})
 ANONYMOUS_BEARER = "bearer anonymous"

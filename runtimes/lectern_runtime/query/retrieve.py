@@ -18,8 +18,9 @@ from lectern_contract.errors import ConfigurationError, DependencyError
 from lectern_contract.scope import Scope
 from lectern_contract.settings import QuerySettings, RetrievalSettings, SearchedKnowledgeBase
 from lectern_runtime.errors import CollectionUnknown, InputTooLong
+from lectern_runtime.http.problems import Refused
 from lectern_runtime.ports import Embedder, Hit, SearchRequest, SparseVector
-from lectern_runtime.query.problems import Problem, Refused
+from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.services import Services
 from lectern_runtime.query.timing import Stopwatch
 from lectern_runtime.sparse import SparseEncoder

@@ -11,6 +11,7 @@ from fastapi import Request
 
 from lectern_contract.scope import FilterValue, Principal
 from lectern_contract.settings import QuerySettings
+from lectern_runtime.http.faults import request_id_of
 from lectern_runtime.query import principals
 from lectern_runtime.query.pipeline import Pipeline
 from lectern_runtime.query.services import Services
@@ -55,16 +56,6 @@ def visit(request: Request) -> Visit:
         deadline=asyncio.get_running_loop().time() + runtime.settings.timeout_seconds,
         watch=Stopwatch(runtime.services.clock),
     )
-
-
-def request_id_of(request: Request) -> str:
-    """The id that the border gave or accepted."""
-    return str(request.state.request_id)
-
-
-def note(request: Request, **fields: Any) -> None:
-    """Add fields to the request's log line; `outcome` also labels the metric."""
-    request.scope["lectern"].update(fields)
 
 
 def as_filters(filters: Mapping[str, Any]) -> dict[str, tuple[FilterValue, ...]]:

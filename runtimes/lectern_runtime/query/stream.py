@@ -17,7 +17,9 @@ from fastapi import Request
 from fastapi.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from lectern_runtime.query.problems import Problem, Refused
+from lectern_runtime.http.border import ClientLeft
+from lectern_runtime.http.problems import Refused
+from lectern_runtime.query.problems import Problem
 
 T = TypeVar("T")
 
@@ -42,10 +44,6 @@ async def finished(request: Request, work: Coroutine[Any, Any, T], *, deadline: 
             for task in (working, leaving):
                 task.cancel()
             await asyncio.gather(working, leaving, return_exceptions=True)
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before it had its answer; nobody is left to be told."""
 
 
 class within:  # noqa: N801 - reads as a statement

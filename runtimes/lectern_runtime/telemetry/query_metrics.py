@@ -44,6 +44,14 @@ class QueryMetrics:
         """Say which configuration this process runs."""
         self.config.labels(endpoint=endpoint, config_hash=config_hash, version=version).set(1)
 
+    def working(self, requests: int) -> None:
+        """So many requests are being worked on."""
+        self.active.set(requests)
+
+    def refused(self, code: str) -> None:
+        """Count one problem that was answered."""
+        self.errors.labels(code=code).inc()
+
     def ended(self, *, route: str, outcome: str, seconds: float) -> None:
         """Count one request of `route` (its path template)."""
         self.queries.labels(route=route, outcome=outcome).inc()

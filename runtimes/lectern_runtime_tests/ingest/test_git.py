@@ -140,6 +140,15 @@ async def test_an_unmoved_ref_costs_one_exchange_and_a_moved_one_brings_the_chan
     assert fetched_objects(world) - packs <= 4, "refs, folders and one group of files, one of them is here already"
 
 
+async def test_a_commit_that_only_removes_brings_no_file(world: GitWorld) -> None:
+    world.repository.write({"a.md": b"a", "b.md": b"b"})
+    first, _ = await look(world)
+    world.repository.write({"b.md": None})
+    before = world.server.exchanges
+    second, read = await look(world, first.known)
+    assert (list(second.listed), read, world.server.exchanges - before) == (["a.md"], {}, 2)
+
+
 async def test_only_what_the_globs_and_media_types_ask_for_is_fetched_before_it_is_asked_for(world: GitWorld) -> None:
     world.repository.write({"a.md": b"a", "no.md": b"n", "picture.png": b"p"})
     connector = git.GitConnector(world.settings(exclude=("no.md",)), Means(world.clock, Asked()))
@@ -261,7 +270,8 @@ async def test_a_listing_that_is_cancelled_leaves_no_program_and_no_file(
     await asyncio.to_thread(world.server.hanging.wait, 20)
     assert programs(tmp_path)
     listing.cancel()
-    await asyncio.gather(listing, return_exceptions=True)
+    await asyncio.wait({listing}, timeout=10)
+    assert listing.done(), "nothing waits for a program that nobody needs"
     await connector.close()
     assert programs(tmp_path) == []
     assert left(tmp_path) == 0

@@ -14,9 +14,11 @@ from lectern_runtime.ingest.connector import Connector, Means
 
 CONNECTORS: dict[str, str] = {
     "git": "git",
+    "googleDrive": "google_drive",
     "http": "http",
     "persistentVolume": "persistent_volume",
     "s3": "s3",
+    "sharePoint": "share_point",
     "wikipedia": "wikipedia",
 }
 

@@ -13,7 +13,9 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from lectern_contract.errors import LecternError
-from lectern_runtime.query import problems
+from lectern_runtime.http import problems
+from lectern_runtime.http.faults import note
+from lectern_runtime.http.problems import Refused
 from lectern_runtime.query.cache import Outcome
 from lectern_runtime.query.chat_schema import (
     AnswerMessage,
@@ -29,10 +31,10 @@ from lectern_runtime.query.chat_schema import (
     Usage,
 )
 from lectern_runtime.query.pipeline import MAX_ANSWER_TOKENS, Asked, Event
-from lectern_runtime.query.problems import Problem, Refused
+from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.routes.query import last_outcome, note_outcome, note_question
 from lectern_runtime.query.routes.responses import REFUSALS
-from lectern_runtime.query.runtime import Visit, as_filters, note, visit
+from lectern_runtime.query.runtime import Visit, as_filters, visit
 from lectern_runtime.query.schema import PieceBody
 from lectern_runtime.query.stream import EventStream, begun, finished, server_sent_event
 from lectern_runtime.query.timing import server_timing
@@ -119,7 +121,7 @@ async def _chunks(
         yield _DONE
     except LecternError as error:
         refused = problems.of_error(error)
-        note(request, outcome=refused.problem.value.code)
+        note(request, outcome=refused.kind.code)
         yield server_sent_event({"error": problems.body_of(refused, call.request_id).model_dump()})
 
 

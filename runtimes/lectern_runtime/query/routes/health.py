@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from lectern_contract.errors import LecternError
 from lectern_contract.settings import SETTINGS_VERSION, SearchedKnowledgeBase
-from lectern_runtime.query.problems import RETRY_SECONDS
+from lectern_runtime.http.problems import RETRY_SECONDS
 from lectern_runtime.query.runtime import Runtime, runtime_of
 
 router = APIRouter()

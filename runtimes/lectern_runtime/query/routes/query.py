@@ -9,11 +9,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from lectern_contract.errors import LecternError
-from lectern_runtime.query import problems
+from lectern_runtime.http import problems
+from lectern_runtime.http.faults import note
 from lectern_runtime.query.cache import Outcome
 from lectern_runtime.query.pipeline import Asked, Event
 from lectern_runtime.query.routes.responses import REFUSALS
-from lectern_runtime.query.runtime import Visit, as_filters, note, visit
+from lectern_runtime.query.runtime import Visit, as_filters, visit
 from lectern_runtime.query.schema import AnswerBody, PieceBody, QueryBody
 from lectern_runtime.query.stream import EventStream, begun, finished, server_sent_event
 from lectern_runtime.query.timing import server_timing
@@ -86,5 +87,5 @@ async def _events(events: AsyncGenerator[Event, None], request: Request, call: V
                     yield server_sent_event(event.body.model_dump(), "answer")
     except LecternError as error:
         refused = problems.of_error(error)
-        note(request, outcome=refused.problem.value.code)
+        note(request, outcome=refused.kind.code)
         yield server_sent_event(problems.body_of(refused, call.request_id).model_dump(), "error")

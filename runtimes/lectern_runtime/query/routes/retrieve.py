@@ -5,11 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
+from lectern_runtime.http.faults import note
 from lectern_runtime.query.citations import hit_body
 from lectern_runtime.query.pipeline import Asked
 from lectern_runtime.query.routes.query import note_question
 from lectern_runtime.query.routes.responses import REFUSALS
-from lectern_runtime.query.runtime import as_filters, note, visit
+from lectern_runtime.query.runtime import as_filters, visit
 from lectern_runtime.query.schema import RetrieveAnswer, RetrieveBody
 from lectern_runtime.query.stream import finished
 from lectern_runtime.query.timing import server_timing

@@ -1,0 +1,1 @@
+"""The routes of the receiver, one module a subject."""
