@@ -70,7 +70,7 @@ def test_faults_of_the_api_server_pass_over(side_by_side: list[Bench]) -> None:
     namespaces = bench.arena.prepared(2, "api-faults")
     tried = api_faults.phases(SEED, scale=API_SCALE)
     endured = api_faults.run(bench, namespaces, tried, seed=SEED)
-    assert [each.said() for each in endured if not each.is_well] == []
+    assert [(each.said(), each.hurries, each.unready) for each in endured if not each.is_well] == []
 
 
 def test_mutations_end_well(side_by_side: list[Bench]) -> None:

@@ -58,8 +58,11 @@ logger = logging.getLogger("lectern.operator")
 INACTIVITY_SECONDS = 70.0
 PATIENCE_SECONDS = 3 * INACTIVITY_SECONDS
 STOP_SECONDS = 10.0
-BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, *(30,) * 18)
-"""Pauses between attempts of a watch, about ten minutes in all: an outage does not end in a crash loop."""
+BACKOFFS = (3, 3, 3, 5, 8, 13, 21, *(30,) * 18)
+"""Pauses between attempts of a watch, about ten minutes in all: an outage does not end in a crash loop.
+
+kopf 1.45.2 reads the Retry-After of a 429 only, so that none is shorter than what a 503 usually asks for.
+"""
 
 
 @dataclass(frozen=True, slots=True)

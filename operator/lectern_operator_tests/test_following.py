@@ -124,3 +124,15 @@ async def test_a_list_that_is_refused_is_said_and_tried_again(world: World) -> N
     await world.follow()
     assert (world.unreadable, world.pauses) == (["cannot list"], [following.REFUSED_SECONDS])
     assert world.view.children.complete(KIND)
+
+
+async def test_a_server_that_asks_for_time_gets_all_of_it_whatever_chance_says(world: World) -> None:
+    asked = DependencyError("429", dependency="kubernetes", retry_after_seconds=20.0)
+    world.reads.watches += [[asked], [NotServed("the end")]]
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    await following.follow(KIND, "team", world.reads, world.view, chance=lambda: 0.0, since="1", sleep=sleep)
+    assert pauses == [20.0]

@@ -13,8 +13,10 @@ from pathlib import Path
 from lectern_cli.manifests import Manifests
 from lectern_contract import wiring
 from lectern_contract.errors import ConfigurationError
+from lectern_contract.references import references
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
 from lectern_contract.settings import ConnectorSettings, QuerySettings, ReceiverSettings
+from lectern_runtime.embed.masking import Masking
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ def make(
     """
     for kb in manifests.knowledge_bases.values():
         _check_embedded(kb)
+    _check_sources(manifests)
     chosen = _endpoint(manifests, endpoint)
     roots = {name: _root(manifests, name, mounts) for name in manifests.sources}
     connectors = {
@@ -78,7 +81,7 @@ def _receiver(manifests: Manifests, api_keys: Path | None) -> ReceiverSettings |
 
 
 def _check_embedded(kb: KnowledgeBase) -> None:
-    """Refuse what only a cluster has."""
+    """Refuse what only a cluster has, and masking patterns that are none."""
     for field, value in (
         ("spec.vectorStore", kb.spec.vector_store),
         ("spec.messaging", kb.spec.messaging),
@@ -89,6 +92,17 @@ def _check_embedded(kb: KnowledgeBase) -> None:
             raise ConfigurationError(
                 f"KnowledgeBase/{kb.name}: {field} is set, and this release has no adapter for it yet "
                 "(see docs/status.md); leave it out to run in one process"
+            )
+    Masking(wiring.worker_settings(kb, generation=1).masking)
+
+
+def _check_sources(manifests: Manifests) -> None:
+    """Refuse Secrets, which nobody mounts here; the keys of a push source have an option of their own."""
+    for source in manifests.sources.values():
+        for each in [] if source.spec.push is not None else references(source):
+            raise ConfigurationError(
+                f"IngestionSource/{source.name}: {each.field} names the Secret {each.name}, and one process has no "
+                "Secrets; leave it out, or run this source on a cluster"
             )
 
 

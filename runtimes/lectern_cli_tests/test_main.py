@@ -99,9 +99,13 @@ RESOURCES: dict[str, tuple[Spoil, tuple[str, ...]]] = {
         spec("KnowledgeBase", blobStore={"persistentVolume": {"claimName": "blobs"}}),
         ("KnowledgeBase/docs", "spec.blobStore", "leave it out"),
     ),
-    "a source that is no directory": (
-        spec("IngestionSource", persistentVolume=None, http={"urls": ["https://example.org/"]}),
-        ("IngestionSource/docs", "http"),
+    "a source with a Secret": (
+        spec(
+            "IngestionSource",
+            persistentVolume=None,
+            git={"url": "https://git.example/x", "credentialsSecretRef": {"name": "git"}},
+        ),
+        ("IngestionSource/docs", "spec.git.credentialsSecretRef", "one process has no Secrets"),
     ),
 }
 

@@ -74,6 +74,7 @@ async def follow(
     """
     failures = 0
     while True:
+        asked = 0.0
         try:
             if not since:
                 since = await read_all(kind, namespace, reads, view)
@@ -94,10 +95,9 @@ async def follow(
             if isinstance(error, Outdated) or failures % FAILURES_BEFORE_LIST == 0:
                 since = ""
             pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0 ** min(failures, 10))
-            asked = error.retry_after_seconds if isinstance(error, DependencyError) else None
-            pause = max(pause, asked or 0.0)
+            asked = (error.retry_after_seconds if isinstance(error, DependencyError) else None) or 0.0
             logger.warning("watch", extra={"kind": kind, "cause": str(error)})
-        await sleep(pause * (0.5 + chance()))
+        await sleep(max(asked, pause * (0.5 + chance())))
 
 
 def _gone(kind: str, uid: str, version: int, view: View) -> None:
