@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import tracemalloc
 import uuid
@@ -12,7 +13,7 @@ import pytest
 from aiokafka import AIOKafkaProducer  # type: ignore[import-untyped]  # published without types
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions  # type: ignore[import-untyped]  # as above
 
-from e2e.adapter_tests.kafka_world import polling, settings, until_refused, until_works
+from e2e.adapter_tests.kafka_world import BOUND, polling, settings, until_refused, until_works
 from e2e.operator_tests.kafka_user import KafkaUser
 from e2e.testbed.kafka import Kafka
 from lectern_runtime.adapters import kafka_client, kafka_consume
@@ -206,3 +207,71 @@ async def test_a_reader_that_takes_nothing_makes_the_log_wait(
         tracemalloc.stop()
     assert held < 5 << 20  # of 36 MB
     assert len(await _drained(consumer)) == 359
+
+
+# --------------------------------------------------------------------------------------- membership
+
+
+def shares(consumer: Consumer) -> set[int]:
+    """Partitions that a member has now."""
+    joined = consumer._consumer  # type: ignore[attr-defined]  # the port does not tell
+    return {each.partition for each in joined.assignment()} if joined is not None else set()
+
+
+async def settled(expected: int, *members: Consumer, seconds: float) -> None:
+    """Poll all members until each has partitions, `expected` of them together."""
+    async with asyncio.timeout(seconds):
+        while True:
+            for member in members:
+                with contextlib.suppress(LogError):
+                    await member.poll(max_records=1, timeout_seconds=0.05)
+            found = [shares(member) for member in members]
+            if all(found) and sum(map(len, found)) == expected == len(set().union(*found)):
+                return
+
+
+async def test_what_a_member_works_on_is_committed_before_another_gets_its_partitions(
+    log: KafkaLog, topic: str
+) -> None:
+    await log.publish(topic, records(*numbered(0, 60)))
+    first = await log.subscribe(topic, group="g")
+    taken = await take(first, 60)
+    joining = asyncio.create_task(log.subscribe(topic, group="g"))
+    await asyncio.sleep(1.5)  # the group is shared out anew while the first still works on what it has
+    await first.commit(after(taken))
+    second = await joining
+    await settled(3, first, second, seconds=BOUND)
+    assert await second.poll(max_records=100, timeout_seconds=2) == []
+
+
+async def test_a_member_that_comes_back_under_its_name_finds_its_partitions_and_moves_no_others(
+    kafka: Kafka, topic: str
+) -> None:
+    logs = [KafkaLog(settings(kafka.bootstrap), member=name) for name in ("a", "b", "b")]
+    try:
+        a, b = [await each.subscribe(topic, group="g") for each in logs[:2]]
+        await settled(3, a, b, seconds=BOUND)
+        before = shares(a), shares(b)
+        told: list[object] = []
+        assert isinstance(a, kafka_consume.GroupConsumer)
+        a.assigned = told.append  # type: ignore[method-assign,assignment]  # it would be told of another share
+        began = time.monotonic()
+        again = await logs[2].subscribe(topic, group="g")  # as after a SIGKILL: nobody said good-bye
+        await again.poll(max_records=1, timeout_seconds=0.5)
+        await a.poll(max_records=1, timeout_seconds=2)
+        assert (shares(a), shares(again)) == before
+        assert told == []
+        assert time.monotonic() - began < 8, "the session of the dead one was not waited for"
+    finally:
+        await asyncio.gather(*(each.close() for each in logs))
+
+
+async def test_a_named_member_that_closes_leaves_at_once(kafka: Kafka, topic: str) -> None:
+    logs = [KafkaLog(settings(kafka.bootstrap), member=name) for name in ("a", "b")]
+    try:
+        a, b = [await each.subscribe(topic, group="g") for each in logs]
+        await settled(3, a, b, seconds=BOUND)
+        await b.close()
+        await settled(3, a, seconds=8)  # less than the ten seconds of a session
+    finally:
+        await asyncio.gather(*(each.close() for each in logs))

@@ -31,12 +31,15 @@ from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, Log, VectorStore
 
 
-async def open_log(settings: LogSettings, data: DataDirectory | None) -> Log:
-    """The log of `settings`; an embedded one needs a data directory, one on a cluster connects when it is used."""
+async def open_log(settings: LogSettings, data: DataDirectory | None, *, member: str | None = None) -> Log:
+    """The log of `settings`; an embedded one needs a data directory, one on a cluster connects when it is used.
+
+    `member` names this process in the groups that it joins; see `KafkaLog`.
+    """
     if not isinstance(settings, EmbeddedLog):
         from lectern_runtime.adapters.kafka_log import KafkaLog
 
-        return KafkaLog(settings)
+        return KafkaLog(settings, member=member)
     from lectern_runtime.adapters.sqlite_log import SqliteLog
 
     return await SqliteLog.open(_needed(data, "log").log_path)

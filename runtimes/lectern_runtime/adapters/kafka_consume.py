@@ -23,6 +23,8 @@ from lectern_runtime.ports import Position, Record
 
 JOIN_SECONDS = 45.0
 COMMIT_SECONDS = 15.0
+REVOKE_SECONDS = 3.0
+"""How long the others wait for what a member is working on: beyond that it is done twice, which changes nothing."""
 BUFFER_BYTES = 32 << 20
 """What is read ahead at most, where no single batch is larger than its partition's share."""
 LEAST_PARTITION_BYTES = 32 << 10
@@ -155,12 +157,26 @@ class _Reader(ABC):
 
 
 class GroupConsumer(_Reader):
-    """A member of a group; made and started by the log."""
+    """A member of a group; made and started by the log.
 
-    def __init__(self, cluster: KafkaCluster, topic: str, topic_id: str | None, partitions: int, group: str) -> None:
+    With a `member` name it is a static one (KIP-345): a process that dies and comes back under that name within the
+    session's time finds its partitions as it left them, and the others never stood still. A clean `close` leaves.
+    """
+
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        topic: str,
+        topic_id: str | None,
+        partitions: int,
+        group: str,
+        member: str | None = None,
+    ) -> None:
         super().__init__(cluster, topic, topic_id, partitions)
         self.group = group
+        self._member = member
         self._committed: dict[int, int] = {}
+        self._moved = asyncio.Event()
 
     async def commit(self, next_offsets: Mapping[int, int]) -> None:
         """Make the offsets durable, never backwards; those of partitions that others read by now are passed over.
@@ -174,6 +190,7 @@ class GroupConsumer(_Reader):
                 if forward:
                     await consumer.commit({TopicPartition(self._topic, each): to for each, to in forward.items()})
                     self._committed.update(forward)
+                    self._moved.set()
         except FAILURES as error:
             raise LogError(f"group {self.group!r} cannot commit: {self._said(error)}") from error
 
@@ -181,6 +198,15 @@ class GroupConsumer(_Reader):
         """Offsets behind the group's commits, in all partitions of the topic."""
         self._check_open()
         return await self._cluster.lag(self._topic, self.group)
+
+    async def revoked(self, partitions: Iterable[Any]) -> None:
+        """Let what was given out of these partitions be committed before another member gets them, for a while."""
+        numbers = [each.partition for each in partitions]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(REVOKE_SECONDS):
+                while any(self._positions.get(each, 0) > self._committed.get(each, 0) for each in numbers):
+                    self._moved.clear()
+                    await self._moved.wait()
 
     def assigned(self, partitions: Iterable[Any]) -> None:
         """Go on where we stood in the partitions that stay ours: what was given out is not given out again."""
@@ -191,9 +217,15 @@ class GroupConsumer(_Reader):
             self._consumer.seek(ours[each], offset)
 
     async def _connect(self) -> None:
-        consumer = self._new_consumer(group_id=self.group, **GROUP_OPTIONS)
+        consumer = self._new_consumer(group_id=self.group, group_instance_id=self._member, **GROUP_OPTIONS)
         consumer.subscribe([self._topic], listener=_Listener(self))
         await consumer.start()
+
+    async def _drop(self) -> None:
+        if self._closed and self._consumer is not None:
+            # aiokafka lets a static member go without a word, and the others would wait for its session to end.
+            self._consumer._coordinator._group_instance_id = None
+        await super()._drop()
 
     async def _forward(self, consumer: Any, next_offsets: Mapping[int, int]) -> dict[int, int]:
         """Return those of the offsets that lie behind what is committed, in partitions that are ours."""
@@ -216,8 +248,8 @@ class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, member: GroupConsumer) -> None:
         self._member = member
 
-    def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
-        pass  # nothing is committed but what the reader commits
+    async def on_partitions_revoked(self, revoked: Iterable[Any]) -> None:
+        await self._member.revoked(revoked)
 
     def on_partitions_assigned(self, assigned: Iterable[Any]) -> None:
         self._member.assigned(assigned)

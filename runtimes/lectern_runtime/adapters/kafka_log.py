@@ -30,8 +30,13 @@ class KafkaLog:
     the publisher's unless the topic says otherwise.
     """
 
-    def __init__(self, settings: KafkaSettings) -> None:
-        """Make no connection yet; must be called in a running event loop."""
+    def __init__(self, settings: KafkaSettings, *, member: str | None = None) -> None:
+        """Make no connection yet; must be called in a running event loop.
+
+        `member` is a name that this process alone has, and has again after a restart: groups then know it as a static
+        member.
+        """
+        self._member = member
         silence_loggers()
         self._cluster = KafkaCluster(Access(settings))
         self._publisher = KafkaPublisher(self._cluster)
@@ -73,7 +78,9 @@ class KafkaLog:
         found = await self._cluster.topic(topic)
         if group is None:
             return await self._started(LoneReader(self._cluster, topic, found.id, await self._cluster.ends(topic)))
-        return await self._started(GroupConsumer(self._cluster, topic, found.id, len(found.leaders), group))
+        return await self._started(
+            GroupConsumer(self._cluster, topic, found.id, len(found.leaders), group, self._member)
+        )
 
     async def read_from_start(self, topic: str) -> LoneReader:
         """Read all of `topic` alone and commit nothing; raises TopicUnknown."""

@@ -11,10 +11,11 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return programs.EXIT_STOPPED
 
 
+def member(environment: Mapping[str, str]) -> str | None:
+    """The name of the pod, which no other process has and which outlives a crash of its container; None elsewhere."""
+    return environment.get("HOSTNAME") if "KUBERNETES_SERVICE_HOST" in environment else None
+
+
 async def _work(loaded: WorkerSettings, data_dir: Path | None, port: int, *, once: bool) -> None:
     stop, readiness, registry = asyncio.Event(), Readiness(), CollectorRegistry()
     for each in (signal.SIGTERM, signal.SIGINT):
@@ -84,7 +90,7 @@ async def _open(
     data = None
     if data_dir is not None:
         data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
-    log = await patience.opened("log", lambda: compose.open_log(loaded.log, data))
+    log = await patience.opened("log", lambda: compose.open_log(loaded.log, data, member=member(os.environ)))
     stack.push_async_callback(log.close)
     blobs = await patience.opened("blob-store", lambda: compose.open_blobs(loaded.blobs, data))
     stack.push_async_callback(blobs.close)

@@ -55,3 +55,8 @@ def test_an_empty_topic_is_done_at_once(tmp_path: Path) -> None:
     ]
 
     assert program.main(arguments) == programs.EXIT_STOPPED
+
+
+def test_only_a_pod_has_a_name_in_the_group() -> None:
+    assert program.member({"HOSTNAME": "docs-worker-1", "KUBERNETES_SERVICE_HOST": "10.0.0.1"}) == "docs-worker-1"
+    assert program.member({"HOSTNAME": "laptop"}) is None
