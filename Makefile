@@ -11,8 +11,9 @@ LOCAL := .venv-local/bin
 PORT ?= 8080
 WORKERS ?= 2
 # Tests that open real adapters: a store, a log, a model, a subprocess.
-COMPONENT_TESTS := $(addprefix runtimes/lectern_runtime_tests/,adapters embed ingest query) \
-	$(addprefix runtimes/lectern_cli_tests/,test_generations.py test_main.py test_withdrawal.py)
+COMPONENT_TESTS := $(addprefix runtimes/lectern_runtime_tests/,adapters embed ingest maintain query) \
+	$(addprefix runtimes/lectern_cli_tests/,test_dead_letters.py test_generations.py \
+	test_main.py test_withdrawal.py)
 QUICKSTART := -f config/samples/quickstart --mount lectern-guides=docs/guides
 # More for the command at hand: make demo ARGS=--verbose, make unit ARGS='-k names'
 ARGS ?=

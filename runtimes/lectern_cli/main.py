@@ -127,6 +127,34 @@ def status(
 
 
 @app.command()
+def dlq(
+    act: Annotated[str, typer.Argument(help="list, show, replay or drop.")],
+    file: Annotated[Path, FILES],
+    knowledge_base: Annotated[str | None, typer.Option(help="Whose letters, when there are several.")] = None,
+    source: Annotated[str | None, typer.Option(help="Letters of this IngestionSource.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Letters of this reason, for instance Encrypted.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Letters whose uri fits this shell pattern.")] = None,
+    since: Annotated[str | None, typer.Option(help="Letters from this moment on, RFC 3339.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    data_dir: Annotated[Path, typer.Option(help="Where the state is kept.")] = Path(".lectern/data"),
+) -> None:
+    """Look at the documents that were given up, say them again, or say that they are gone (while `up` is stopped)."""
+    from lectern_cli import dead_letters
+    from lectern_runtime.maintain import __main__ as maintain
+
+    if act not in maintain.ACTS:
+        raise typer.BadParameter(f"{act!r} is none of {', '.join(maintain.ACTS)}", param_hint="ACT")
+
+    async def acted() -> str:
+        wanted = maintain.filter_of(act, source, reason, uri, since)
+        return await dead_letters.act(
+            act, wanted, file=file, data_dir=data_dir, knowledge_base=knowledge_base, as_json=as_json
+        )
+
+    print(_run(acted), end="")
+
+
+@app.command()
 def doctor(
     data_dir: Annotated[Path, typer.Option(help="Data directory to look at.")] = Path(".lectern/data"),
 ) -> None:
