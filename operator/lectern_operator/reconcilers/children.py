@@ -7,6 +7,7 @@ names the very object that it is meant for, and before anything is deleted it is
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -222,10 +223,8 @@ async def _make(manifest: Manifest, progress: _Progress, cluster: Cluster) -> Ma
     """Make the child unless there is an object of that name: then return it instead."""
     kind, name = key(manifest)
     if not kinds.ALL[kind].watched:  # nobody told whether there is one
-        try:
+        with contextlib.suppress(NotFound):
             return await cluster.get(kind, manifest["metadata"]["namespace"], name)
-        except NotFound:
-            pass
     try:
         progress.children[kind, name] = await cluster.apply_new(manifest)
         progress.written.add((kind, name))
