@@ -153,9 +153,13 @@ def test_changed_settings_roll_out_and_the_old_file_goes_after_that(objects: Obj
     objects.merge("KnowledgeBase", "docs", {"spec": {"parsing": {"timeoutSeconds": 30}}})
     eventually(lambda: len(files()) == 1 and files() != [old], SECONDS, files)
     (new,) = files()
-    (pod,) = objects.list("Pod", f"{labels.ROLE}=worker")
-    volumes = pod["spec"]["volumes"]
-    assert [volume["configMap"]["name"] for volume in volumes if "configMap" in volume] == [new]
+
+    def mounted() -> list[str]:
+        pods = objects.list("Pod", f"{labels.ROLE}=worker")
+        volumes = [volume for pod in pods for volume in pod["spec"]["volumes"] if "configMap" in volume]
+        return [volume["configMap"]["name"] for volume in volumes]
+
+    eventually(lambda: mounted() == [new], SECONDS, mounted)  # the last pod of before may take a moment to go
     assert objects.get("ConfigMap", new)["immutable"] is True
     eventually(lambda: all_ready(objects), SECONDS)
     assert objects.get("KnowledgeBase", "docs")["status"]["observedGeneration"] == 2
