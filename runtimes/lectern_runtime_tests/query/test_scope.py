@@ -175,6 +175,7 @@ ALLOWED = {
     "runtimes/lectern_contract/scope.py": {"Scope", "Scope.of_reader", "Scope.of_writer"},
     "runtimes/lectern_runtime/query/principals.py": {"Scope.of_reader", "Principal"},
     "runtimes/lectern_runtime/embed/prepare.py": {"Scope.of_writer"},
+    # Somebody with a worker's settings and secrets asks whether a letter is open: the partition is the message's.
     "runtimes/lectern_runtime/maintain/dead_letters.py": {"Scope.of_writer"},
 }
 
