@@ -50,7 +50,8 @@ def make(wanted: Wanted) -> Made:
         KeyFile.model_validate_json(text)
     except ValueError as error:
         raise ConfigurationError(
-            "--tenant, --access-level and --scope: give at least one of each, of 1 to 63 characters"
+            "--tenant, --access-level and --scope: give at least one of each, of 1 to 63 characters; a tenant and a "
+            "level are letters, digits, '.', '_' and '-', as in spec.partition"
         ) from error
     return Made(key, text)
 

@@ -90,8 +90,8 @@ def _check_embedded(kb: KnowledgeBase) -> None:
     ):
         if value is not None:
             raise ConfigurationError(
-                f"KnowledgeBase/{kb.name}: {field} is set, and this release has no adapter for it yet "
-                "(see docs/status.md); leave it out to run in one process"
+                f"KnowledgeBase/{kb.name}: {field} names a server, and `lectern up` brings its own; "
+                "leave it out to run in one process, or run this knowledge base on a cluster"
             )
     Masking(wiring.worker_settings(kb, generation=1).masking)
 

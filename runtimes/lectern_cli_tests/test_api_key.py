@@ -51,6 +51,8 @@ def test_a_key_is_for_pushing_and_without_an_end_unless_it_is_said() -> None:
     [
         ([*USUAL, "--id", "A_b"], ("--id A_b", "small letters")),
         ([*USUAL, "--tenant", ""], ("--tenant", "at least one")),
+        ([*USUAL, "--tenant", "a b"], ("--tenant", "as in spec.partition")),
+        ([*USUAL, "--access-level", "a/b"], ("--access-level", "as in spec.partition")),
         ([*USUAL, "--expires-at", "soon"], ("--expires-at soon", "2027")),
         ([*USUAL, "--expires-at", "2027-01-01T00:00:00"], ("say the zone",)),
     ],

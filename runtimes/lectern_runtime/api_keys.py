@@ -23,6 +23,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from lectern_contract.errors import DependencyError
+from lectern_contract.resources.common import PartitionPart
 
 PUSH = "push"
 """Scope of a key whose holder may put, list and delete documents of a push source."""
@@ -46,8 +47,8 @@ class KeyFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$", description="Hex digest of the whole key.")
-    tenant: _Name
-    access_levels: tuple[_Name, ...] = Field(min_length=1, max_length=32)
+    tenant: PartitionPart
+    access_levels: tuple[PartitionPart, ...] = Field(min_length=1, max_length=32)
     scopes: tuple[_Name, ...] = Field(min_length=1, max_length=16)
     expires_at: AwareDatetime | None = None
 

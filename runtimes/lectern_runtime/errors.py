@@ -6,7 +6,13 @@ knows a client library.
 
 from __future__ import annotations
 
-from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError
+from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError, LecternError
+
+
+def first_of(group: BaseExceptionGroup[LecternError]) -> LecternError:
+    """The first error of a group of tasks, however deep: it is raised in place of the group."""
+    first = group.exceptions[0]
+    return first_of(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 class InputTooLong(DocumentError):

@@ -101,7 +101,7 @@ def open_embedding_cache(settings: WorkerSettings) -> list[EmbeddingCache]:
 def check_embedder(settings: EmbedderSettings) -> None:
     """Raise `ConfigurationError` when the model in this process is not the one that is asked for."""
     if not isinstance(settings.source, InProcessModel):
-        _not_yet("spec.embedding.server in one process", "leave spec.embedding.server out to embed in process")
+        _refuse("spec.embedding.server in one process", "leave spec.embedding.server out to embed in process")
     from lectern_runtime.adapters import minilm_files, onnx
 
     own, limit = minilm_files.MODEL, onnx.MAX_INPUT_TOKENS
@@ -124,7 +124,7 @@ def check_embedded(settings: WorkerSettings) -> None:
         (settings.embedding_cache.redis, NoneType, "spec.embedding.cache.redis"),
     ):
         if not isinstance(asked, embedded):
-            _not_yet(f"KnowledgeBase/{settings.knowledge_base}: {field}", "leave it out for the embedded mode")
+            _refuse(f"KnowledgeBase/{settings.knowledge_base}: {field}", "leave it out for the embedded mode")
 
 
 def _needed(data: DataDirectory | None, what: str) -> DataDirectory:
@@ -136,5 +136,5 @@ def _needed(data: DataDirectory | None, what: str) -> DataDirectory:
     return data
 
 
-def _not_yet(field: str, advice: str) -> NoReturn:
-    raise ConfigurationError(f"{field}: this release has no adapter for it yet (see docs/status.md); {advice}")
+def _refuse(field: str, advice: str) -> NoReturn:
+    raise ConfigurationError(f"{field} is not for one process, which brings its own; {advice}")

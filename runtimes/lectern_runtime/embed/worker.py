@@ -36,6 +36,7 @@ from lectern_runtime.embed.sandbox import Limits, Parser, ParserSandbox
 from lectern_runtime.embed.vector_cache import VectorCache, model_digest
 from lectern_runtime.embed.vectors import Vectorizer
 from lectern_runtime.embed.write import Done, Writer
+from lectern_runtime.errors import first_of
 from lectern_runtime.moments import rfc3339
 from lectern_runtime.ports import (
     BlobStore,
@@ -195,7 +196,7 @@ class Worker:
                 await asyncio.wait({writing})
                 watching.cancel()
         except* LecternError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
 
     async def _prepare(
         self,
@@ -372,11 +373,6 @@ async def _drain(
             await embedded.put(None)
             await asyncio.wait({writing})
     writing.cancel()
-
-
-def _first(errors: BaseExceptionGroup[LecternError]) -> LecternError:
-    first = errors.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _pass(_name: str) -> None:

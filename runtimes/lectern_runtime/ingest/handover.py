@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from lectern_contract.errors import LecternError
 from lectern_contract.reports import RunMode
+from lectern_runtime.errors import first_of
 from lectern_runtime.ingest import changes, media_types
 from lectern_runtime.ingest.changes import Candidate, Step
 from lectern_runtime.ingest.connector import Gone, Item, Listed, Listing, SourceUnavailable, Unlisted
@@ -265,7 +266,7 @@ class HandOver:
                 await asyncio.wait(tasks)
                 watching.cancel()
         except* LecternError as errors:
-            raise _first(errors) from None
+            raise first_of(errors) from None
         return [task.result() for task in tasks]
 
     def _go_on(self) -> None:
@@ -295,8 +296,3 @@ async def _batches(items: AsyncIterator[Item]) -> AsyncIterator[list[Item]]:
 def _storable(text: str) -> str:
     """`text` with halves of surrogate pairs spelled out: the same text where it is one."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
-
-
-def _first(group: BaseExceptionGroup[LecternError]) -> LecternError:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
