@@ -87,7 +87,7 @@ testbed: setup ## build the real kube-apiserver and friends once, cached outside
 	@$(PY) -m e2e.testbed.build
 
 integration: testbed ## journeys against the real components
-	@$(BIN)/pytest -q -n 0 e2e $(ARGS)
+	@$(PY) -m tools.integration $(ARGS)
 
 coverage: testbed ## what all tests cover (runs them again, measured: several minutes)
 	@$(BIN)/pytest -q -n $(WORKERS) --cov --cov-report= operator runtimes tools_tests
