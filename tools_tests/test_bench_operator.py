@@ -26,11 +26,11 @@ def judged(goals: list[Goal]) -> list[tuple[float | None, bool | None]]:
 def test_every_figure_of_scale_is_judged_by_its_bound() -> None:
     assert judged(measured().goals()) == [
         (20.0, False),
+        (120.0, True),
         (0.0, True),
         (5.0, True),
         (0.5, True),
         (80.0, True),
-        (120.0, True),
         (4.0, True),
     ]
 
@@ -38,7 +38,7 @@ def test_every_figure_of_scale_is_judged_by_its_bound() -> None:
 def test_resources_that_never_got_ready_are_no_rate() -> None:
     found = measured()
     found.cold_seconds, found.not_ready, found.restart_seconds = None, 3, None
-    cold, _, restart, *_ = found.goals()
+    cold, _, _, restart, *_ = found.goals()
     assert (cold.value, cold.met, cold.reason) == (0.0, False, "3 not Ready in time, 0 calls of the API server")
     assert restart.met is False
 
@@ -46,7 +46,15 @@ def test_resources_that_never_got_ready_are_no_rate() -> None:
 def test_newcomers_that_met_no_resync_are_not_measured() -> None:
     found = measured()
     found.newcomers, found.queued = [], []
-    assert found.goals()[3].met is None
+    assert found.goals()[4].met is None
+
+
+def test_a_phase_that_failed_leaves_what_the_others_measured() -> None:
+    found = measured()
+    found.failures["cycles"] = "TimeoutError: "
+    *others, growth = found.goals()
+    assert growth == scale.GROWTH.unmeasured("TimeoutError: ")
+    assert len(judged(others)) == 6
 
 
 def test_the_memory_allowed_grows_with_the_resources() -> None:

@@ -21,13 +21,15 @@ from bench.operator import population as people
 from bench.operator.site import Site, make_namespace, stub_children, wait_for
 from bench.processes import cpu_seconds
 from bench.report import Aim, Goal
+from e2e.faults.arena import NotSettled
 from e2e.faults.mirror import OWNERS
-from e2e.faults.process import Operator, ended_with_block
+from e2e.faults.process import NotHealthy, Operator, ended_with_block
 from e2e.faults.scenarios import PLURALS, Document
 
 COLD = Aim("A7", "cold, resources a second to Ready with stub children", ">=", 25, "1/s")
 RESTART_WRITES = Aim("A7", "writes of a restart over Ready resources", "<=", 0)
 RESTART_IDLE = Aim("A7", "restart to idle", "<=", 60, "s")
+RESTART = (RESTART_WRITES, RESTART_IDLE)
 NEWCOMER = Aim("A7", "first status of a new one in the middle of a resync, p95", "<=", 10, "s")
 IDLE_MEMORY = Aim("A7", "memory without a resource", "<=", 150, "MB")
 KILOBYTES_A_RESOURCE = 30
@@ -42,6 +44,7 @@ BUSY_SHARE = 0.1
 CYCLES = "cycles"
 WARM_SHARE = 0.2
 SILENT_SECONDS = 3.0
+MOST_SAID = 200
 CALLS = "lectern_operator_api_calls_total{"
 PASSES = "lectern_operator_reconciles_total{"
 KNOWLEDGE_BASE = 'kind="KnowledgeBase"'
@@ -74,24 +77,36 @@ class Scale:
     restarted_megabytes: float = 0.0
     cycle_megabytes: list[float] = field(default_factory=list)
     cycle_seconds: float = 0.0
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why a phase ended before it was measured, by its name."""
 
     def goals(self) -> list[Goal]:
-        """Return the goals."""
-        never = math.inf
+        """Return the goals; what a failed phase would have measured is not."""
+        return [
+            *(self._cold() if "cold" not in self.failures else self._missing("cold", COLD, memory_aim(self.count))),
+            *(self._restart() if "restart" not in self.failures else self._missing("restart", *RESTART)),
+            *([self._newcomers()] if "newcomers" not in self.failures else self._missing("newcomers", NEWCOMER)),
+            IDLE_MEMORY.measured(self.empty_megabytes, n=1, reason="of an operator that has no resource"),
+            *([self._growth()] if "cycles" not in self.failures else self._missing("cycles", GROWTH)),
+        ]
+
+    def _missing(self, phase: str, *aims: Aim) -> list[Goal]:
+        return [aim.unmeasured(self.failures[phase]) for aim in aims]
+
+    def _cold(self) -> list[Goal]:
         rate = self.count / self.cold_seconds if self.cold_seconds else 0.0
         late = f"in {self.cold_seconds:.0f} s" if self.cold_seconds else f"{self.not_ready} not Ready in time"
         return [
             COLD.measured(rate, n=self.count, reason=f"{late}, {sum(self.calls.values()):.0f} calls of the API server"),
+            memory_aim(self.count).measured(self.full_megabytes, n=self.count, reason="after the cold start"),
+        ]
+
+    def _restart(self) -> list[Goal]:
+        seconds = math.inf if self.restart_seconds is None else self.restart_seconds
+        memory = f"{self.restarted_megabytes:.0f} MB afterwards"
+        return [
             RESTART_WRITES.measured(len(self.restart_writes), n=self.count, reason=", ".join(self.restart_writes[:3])),
-            RESTART_IDLE.measured(never if self.restart_seconds is None else self.restart_seconds, n=self.count),
-            self._newcomers(),
-            IDLE_MEMORY.measured(self.empty_megabytes, n=1, reason="of an operator that has no resource"),
-            memory_aim(self.count).measured(
-                self.full_megabytes,
-                n=self.count,
-                reason=f"after the cold start; {self.restarted_megabytes:.0f} MB after the restart",
-            ),
-            self._growth(),
+            RESTART_IDLE.measured(seconds, n=self.count, reason=memory),
         ]
 
     def _newcomers(self) -> Goal:
@@ -140,7 +155,11 @@ def measure(site: Site, *, count: int, cycles: int) -> Scale:
     with stub_children(site):
         for phase in (_cold, _restart, _newcomers, _cycles):
             print(f"A7: {phase.__name__[1:]}", file=sys.stderr, flush=True)
-            phase(site, found)
+            try:
+                phase(site, found)
+            except (NotSettled, NotHealthy, OSError, ExceptionGroup) as error:
+                # what was measured before it stands, and what comes after it needs none of it
+                found.failures[phase.__name__[1:]] = f"{type(error).__name__}: {error}"[:MOST_SAID]
     return found
 
 

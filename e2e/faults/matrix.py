@@ -23,6 +23,7 @@ from e2e.faults.scenarios import Scenario
 from e2e.faults.trials import CONVERGE_SECONDS, Bench, Outcome, Reference, reference, trial
 
 PARALLEL = 2
+ROUND = 40
 T = TypeVar("T")
 
 
@@ -136,8 +137,24 @@ def spread(
     known: int,
     told: Callable[[Outcome], None],
 ) -> Result:
-    """Call `act` for every point with a bench and a namespace of its own, as many at once as there are benches."""
+    """Call `act` for every point with a bench and a namespace of its own, as many at once as there are benches.
+
+    Namespaces are made for `ROUND` points at a time: hundreds of them would be prepared for longer than anybody waits.
+    """
     began, result = time.monotonic(), Result(name, known)
+    for first in range(0, len(points), ROUND):
+        _round(result, side_by_side, points[first : first + ROUND], act, told)
+    result.seconds = time.monotonic() - began
+    return result
+
+
+def _round(
+    result: Result,
+    side_by_side: Sequence[Bench],
+    points: Sequence[tuple[T, Scenario]],
+    act: Callable[[Bench, T, str], Outcome],
+    told: Callable[[Outcome], None],
+) -> None:
     arena = side_by_side[0].arena
     waiting: queue.SimpleQueue[tuple[T, str]] = queue.SimpleQueue()
     for (point, _), stage in zip(points, arena.stages([scenario for _, scenario in points]), strict=True):
@@ -159,8 +176,6 @@ def spread(
     with ThreadPoolExecutor(len(side_by_side)) as threads:
         for done in [threads.submit(work, bench) for bench in side_by_side]:
             done.result()
-    result.seconds = time.monotonic() - began
-    return result
 
 
 def _tried(bench: Bench, point: Point, namespace: str, wanted: Mapping[str, Reference]) -> Outcome:

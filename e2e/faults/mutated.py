@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from e2e.faults import golden
-from e2e.faults.arena import POLL_SECONDS, Arena, is_settled, until
+from e2e.faults.arena import POLL_SECONDS, Arena, NotSettled, is_settled, until
 from e2e.faults.conventions import is_alarm
 from e2e.faults.mirror import Seen
 from e2e.faults.mutations import Mutation
@@ -78,7 +78,7 @@ def run(
                 mutation = waiting.get_nowait()
             except queue.Empty:
                 return
-            verdict = lane.live_through(mutation)
+            verdict = lane.lived_through(mutation)
             if verdict.wrong:
                 lane = Lane(arena, _another(arena))  # what is left of it would be blamed on the next
             with lock:
@@ -111,9 +111,16 @@ class Lane:
         self._user = User(arena.plane, namespace)
         self._namespace = namespace
 
-    def live_through(self, mutation: Mutation) -> Verdict:
-        """Apply, judge, take back, judge."""
+    def lived_through(self, mutation: Mutation) -> Verdict:
+        """Apply, judge, take back, judge; what does not come to rest is wrong, and the others go on."""
         verdict = Verdict(mutation)
+        try:
+            self._live_through(mutation, verdict)
+        except NotSettled as error:
+            verdict.wrong.append(str(error))
+        return verdict
+
+    def _live_through(self, mutation: Mutation, verdict: Verdict) -> None:
         name = NAMES[mutation.kind]
         until(
             lambda: is_settled(self._arena.mirror, self._namespace), SETTLE_SECONDS, f"{mutation} cannot begin: Ready"
@@ -126,17 +133,16 @@ class Lane:
         except ApiRefused as refused:
             verdict.refused = str(refused)
             verdict.wrong += self._differs(before, "after a change that the API server refused")
-            return verdict
+            return
         if changed["metadata"]["generation"] == original["metadata"]["generation"]:
             verdict.unchanged = True
-            return verdict
+            return
         self._judge(verdict, changed, before)
         if mutation.number % FRESH_EVERY == 0 and not verdict.wrong and verdict.ready:
             verdict.fresh = True
             verdict.wrong += self._compare_with_fresh(mutation)
         self._replace(mutation.kind, name, original["spec"])
         verdict.wrong += self._differs(before, "after the change was taken back")
-        return verdict
 
     def _judge(self, verdict: Verdict, changed: Document, before: golden.Golden) -> None:
         mutation = verdict.mutation
