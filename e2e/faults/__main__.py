@@ -127,9 +127,10 @@ class Run:
 
 
 def told(outcome: Outcome) -> None:
-    """Print what did not converge, with the line that repeats it."""
+    """Print how far the matrix is, and what did not converge with the line that repeats it."""
+    print(".", end="", flush=True)
     if not outcome.converged:
-        print("\n    ".join((f"not converged: {outcome.replay}", *outcome.why)), flush=True)
+        print("\n    ".join((f"\nnot converged: {outcome.replay}", *outcome.why)), flush=True)
 
 
 def main(arguments: Sequence[str]) -> int:

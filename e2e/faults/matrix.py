@@ -22,7 +22,10 @@ from e2e.faults.rules import Rules
 from e2e.faults.scenarios import Scenario
 from e2e.faults.trials import CONVERGE_SECONDS, Bench, Outcome, Reference, reference, trial
 
-PARALLEL = 2
+PARALLEL = 6
+"""Operators at once: most of a point is waiting for the next resync."""
+BUSY = 3
+"""Operators at once where a point is mostly their starts, which take all of two cores."""
 ROUND = 40
 T = TypeVar("T")
 
