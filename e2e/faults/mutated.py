@@ -138,7 +138,9 @@ class Lane:
             verdict.unchanged = True
             return
         self._judge(verdict, changed, before)
-        if mutation.number % FRESH_EVERY == 0 and not verdict.wrong and verdict.ready:
+        # What another resource refuses to follow stays as it was, and would not be made anew.
+        settled = is_settled(self._arena.mirror, self._namespace)
+        if mutation.number % FRESH_EVERY == 0 and not verdict.wrong and verdict.ready and settled:
             verdict.fresh = True
             verdict.wrong += self._compare_with_fresh(mutation)
         self._replace(mutation.kind, name, original["spec"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lectern_contract import labels, names
-from lectern_operator.clients.errors import NotServed, Outdated
+from lectern_operator.clients.errors import NotServed, Outdated, Refused
 from lectern_operator.facts import Known
 from lectern_operator.policies.changes import Changes, Key, changes, key
 from lectern_operator.reconcilers import children
@@ -278,3 +278,24 @@ async def test_nothing_to_change_asks_for_nothing() -> None:
     applied = await children.write(Changes(), observed, UID, passes.world(one.cluster))
     assert (applied.children, one.cluster.gets, one.cluster.writes[writes:]) == (observed, [], [])
     assert key(observed[NOTES]) == NOTES
+
+
+async def test_a_child_whose_write_met_another_one_is_not_taken_for_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forgotten in the version that it has, it would not be seen before it changes."""
+    one = Pass()
+    await one.write({})
+    observed = await one.observed()
+    one.wanted = [config_map(one.kb, a="2")]
+    answers: list[Exception] = [Outdated("somebody else is writing it"), Refused("no", status=422)]
+    lost: list[Manifest] = []
+
+    async def apply(_: Manifest) -> Manifest:
+        raise answers.pop(0)
+
+    async def forget(child: Manifest) -> None:
+        lost.append(child)
+
+    monkeypatch.setattr(one.cluster, "apply", apply)
+    monkeypatch.setattr(one.cluster, "lost", forget)
+    assert (await one.write(observed)).refusals == ("no",)
+    assert (answers, lost) == ([], [])

@@ -59,3 +59,27 @@ async def test_an_owner_that_is_gone_gets_no_children() -> None:
     with pytest.raises(NotFound):
         await world.cluster.apply(config_map(body))
     assert cluster.writes == []
+
+
+async def test_nothing_is_written_from_what_another_resource_said_before() -> None:
+    cluster = FakeCluster()
+    cluster.put(worlds.KNOWLEDGE_BASE)
+    body = cluster.put(worlds.ENDPOINT)
+    world = guarded.within(passes.world(cluster), body)
+    await world.cluster.owner("KnowledgeBase", "team", "docs")
+    cluster.edit("KnowledgeBase", "docs", {"spec": {"suspend": True}})
+    for _ in range(2):
+        with pytest.raises(Outdated, match="KnowledgeBase docs was changed"):
+            await world.cluster.apply(config_map(body))
+    assert cluster.writes == []
+
+
+async def test_all_that_was_read_is_looked_at_once_before_the_first_write() -> None:
+    cluster = FakeCluster()
+    cluster.put(worlds.KNOWLEDGE_BASE)
+    body = cluster.put(worlds.ENDPOINT)
+    world = guarded.within(passes.world(cluster), body)
+    await world.cluster.owner("KnowledgeBase", "team", "docs")
+    await world.cluster.apply(config_map(body, a="1"))
+    await world.cluster.apply(config_map(body, a="2"))
+    assert sorted(cluster.gets) == [("KnowledgeBase", "docs"), ("RagEndpoint", "ask")]

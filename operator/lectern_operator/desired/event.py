@@ -9,6 +9,7 @@ from lectern_operator.desired.metadata import Manifest
 
 CONTROLLER = f"{LABEL_PREFIX}/operator"
 MOST_NOTE = 1024
+"""Bytes: what the API server takes, though it speaks of characters."""
 
 
 def event(
@@ -27,7 +28,7 @@ def event(
         "action": aspect,
         "reason": reason,
         "type": severity,
-        "note": f"{aspect} is {status}: {message}"[:MOST_NOTE],
+        "note": f"{aspect} is {status}: {message}".encode()[:MOST_NOTE].decode(errors="ignore"),
         "regarding": {
             "apiVersion": regarding["apiVersion"],
             "kind": regarding["kind"],

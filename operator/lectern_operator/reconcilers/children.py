@@ -176,7 +176,10 @@ async def _apply(manifest: Manifest, progress: _Progress, cluster: Cluster) -> N
             await _update(manifest, known, progress, cluster)
             return
         except Outdated:  # it went, or was made anew, since it was observed
-            await cluster.lost(known)
+            if (live := await _live(known, cluster)) is not None:
+                # It is there after all, and somebody else was writing it: forgotten, it would not be seen again.
+                await _update(manifest, live, progress, cluster)
+                return
             del progress.children[key(manifest)]
     found = await _make(manifest, progress, cluster)
     if found is None:

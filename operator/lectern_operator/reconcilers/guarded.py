@@ -1,7 +1,7 @@
-"""A pass writes only what the newest spec says: its owner is looked at live before its first write.
+"""A pass writes only what the newest specs say: what it read them from is looked at live before its first write.
 
-The body that a pass begins with came by a watch, which may be minutes behind after a restart. A pass that writes
-nothing asks for nothing.
+The body that a pass begins with came by a watch, which may be minutes behind after a restart, and so did the
+knowledge base that a source or an endpoint names. A pass that writes nothing asks for nothing.
 """
 
 from __future__ import annotations
@@ -31,29 +31,32 @@ class Guarded:
 
     def __init__(self, cluster: Cluster, body: Mapping[str, Any]) -> None:
         self._cluster = cluster
-        self._kind = str(body["kind"])
-        self._metadata = body["metadata"]
-        self._confirmed = False
+        self._unconfirmed = {_place(body): _identity(body["metadata"])}
 
     async def confirm(self) -> None:
-        """Look at the owner live, once in a pass."""
-        if self._confirmed:
-            return
-        live = await self._cluster.get(self._kind, self._metadata["namespace"], self._metadata["name"])
-        if _identity(live["metadata"]) != _identity(self._metadata):
-            raise Outdated(
-                f"{self._kind} {self._metadata['name']} was changed, replaced or deleted since it was read; "
-                "nothing is written from what it said before"
-            )
-        self._confirmed = True
+        """Look live at the owner and at what was read of others, at each once in a pass."""
+        while self._unconfirmed:
+            (kind, namespace, name), identity = self._unconfirmed.popitem()
+            try:
+                live = await self._cluster.get(kind, namespace, name)
+                if _identity(live["metadata"]) != identity:
+                    raise Outdated(
+                        f"{kind} {name} was changed, replaced or deleted since it was read; "
+                        "nothing is written from what it said before"
+                    )
+            except BaseException:
+                self._unconfirmed[kind, namespace, name] = identity
+                raise
 
     async def children(self, kind: str, namespace: str, owner_uid: str) -> tuple[Manifest, ...]:
         """Return what the cluster returns."""
         return await self._cluster.children(kind, namespace, owner_uid)
 
     async def owner(self, kind: str, namespace: str, name: str) -> Manifest:
-        """Return what the cluster returns."""
-        return await self._cluster.owner(kind, namespace, name)
+        """Return what the cluster returns; what is written from it asks whether it is still so."""
+        found = await self._cluster.owner(kind, namespace, name)
+        self._unconfirmed[_place(found)] = _identity(found["metadata"])
+        return found
 
     async def owners(self, kind: str, namespace: str | None) -> tuple[Manifest, ...]:
         """Return what the cluster returns."""
@@ -98,6 +101,10 @@ class Guarded:
     async def write_status(self, observed: Manifest, status: Mapping[str, Any]) -> Manifest:
         """Write the status: the API server itself refuses one onto another version."""
         return await self._cluster.write_status(observed, status)
+
+
+def _place(body: Mapping[str, Any]) -> tuple[str, str, str]:
+    return str(body["kind"]), str(body["metadata"]["namespace"]), str(body["metadata"]["name"])
 
 
 def _identity(metadata: Mapping[str, Any]) -> tuple[str, int, bool]:
