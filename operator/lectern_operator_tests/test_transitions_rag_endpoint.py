@@ -267,3 +267,18 @@ async def test_an_ingress_takes_the_place_of_a_route() -> None:
     assert names(endpoint.cluster, "Ingress") == ["ask-query"]
     assert endpoint.judged(KIND, "ask")["RouteReady"] == ("True", "RouteAccepted")
     assert endpoint.status(KIND, "ask")["endpoints"][1:] == [{"name": "ingress", "url": "https://ask.example.com"}]
+
+
+async def test_jobs_without_a_redis_that_all_replicas_share_are_named_and_what_runs_is_left_alone() -> None:
+    endpoint = operator()
+    await endpoint.settle()
+    before = {key: body for key, body in endpoint.cluster.objects.items() if key[0] != KIND}
+    endpoint.cluster.put(worlds.changed(worlds.ENDPOINT, jobs={"enabled": True}))
+    await endpoint.settle()
+    assert {key: body for key, body in endpoint.cluster.objects.items() if key[0] != KIND} == before
+    assert endpoint.judged(KIND, "ask")["Ready"] == ("False", "NotOnCluster")
+    assert "spec.cache.redis" in endpoint.condition(KIND, "ask", "Ready")["message"]
+    shared = {"redis": {"url": "redis://cache.team.svc:6379"}}
+    endpoint.cluster.put(worlds.changed(worlds.ENDPOINT, jobs={"enabled": True}, cache=shared))
+    await endpoint.settle()
+    assert endpoint.judged(KIND, "ask")["Stalled"] == ("False", "Stable")

@@ -10,26 +10,33 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from lectern_contract.errors import SettingsInvalid
 from lectern_contract.payload import MetadataValue
+from lectern_contract.query_settings import (
+    AnswerCacheSettings,
+    AuthSettings,
+    GenerationSettings,
+    JobsSettings,
+    RateLimitSettings,
+    RerankerSettings,
+    ResilienceSettings,
+    RetrievalSettings,
+)
+from lectern_contract.settings_parts import RedisSettings, SettingsModel, TracingSettings
 from lectern_contract.source_settings import SourceSettings
 
 SETTINGS_VERSION: Literal[1] = 1
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class EmbeddedLog(_Settings):
+class EmbeddedLog(SettingsModel):
     """The log in the data directory of this process."""
 
     kind: Literal["Embedded"] = "Embedded"
 
 
-class KafkaLog(_Settings):
+class KafkaLog(SettingsModel):
     """A Kafka cluster."""
 
     kind: Literal["Kafka"] = "Kafka"
@@ -41,14 +48,14 @@ class KafkaLog(_Settings):
     ca_file: str | None
 
 
-class DirectoryBlobs(_Settings):
+class DirectoryBlobs(SettingsModel):
     """Blobs in a directory: of the data directory when `path` is empty, else of a mounted volume."""
 
     kind: Literal["Directory"] = "Directory"
     path: str = ""
 
 
-class S3Blobs(_Settings):
+class S3Blobs(SettingsModel):
     """Blobs in a bucket."""
 
     kind: Literal["S3"] = "S3"
@@ -61,13 +68,13 @@ class S3Blobs(_Settings):
     ca_file: str | None
 
 
-class EmbeddedStore(_Settings):
+class EmbeddedStore(SettingsModel):
     """The vector store in the data directory of this process."""
 
     kind: Literal["Embedded"] = "Embedded"
 
 
-class QdrantStore(_Settings):
+class QdrantStore(SettingsModel):
     """A Qdrant server; `shard_by` says which shard key a partition has where it has one of its own."""
 
     kind: Literal["Qdrant"] = "Qdrant"
@@ -77,13 +84,13 @@ class QdrantStore(_Settings):
     ca_file: str | None
 
 
-class InProcessModel(_Settings):
+class InProcessModel(SettingsModel):
     """The embedding model on the CPU of this process."""
 
     kind: Literal["InProcess"] = "InProcess"
 
 
-class ModelServerSettings(_Settings):
+class ModelServerSettings(SettingsModel):
     """A model server by URL."""
 
     kind: Literal["Server"] = "Server"
@@ -93,22 +100,13 @@ class ModelServerSettings(_Settings):
     ca_file: str | None
 
 
-class RedisSettings(_Settings):
-    """A Redis server; files that are given hold its user and password."""
-
-    url: str
-    username_file: str | None
-    password_file: str | None
-    ca_file: str | None
-
-
 LogSettings = Annotated[EmbeddedLog | KafkaLog, Field(discriminator="kind")]
 BlobSettings = Annotated[DirectoryBlobs | S3Blobs, Field(discriminator="kind")]
 StoreSettings = Annotated[EmbeddedStore | QdrantStore, Field(discriminator="kind")]
 EmbedderSource = Annotated[InProcessModel | ModelServerSettings, Field(discriminator="kind")]
 
 
-class EmbedderSettings(_Settings):
+class EmbedderSettings(SettingsModel):
     """The embedding model; both sides of the index use the same."""
 
     model: str
@@ -120,14 +118,14 @@ class EmbedderSettings(_Settings):
     source: EmbedderSource
 
 
-class PartitionSettings(_Settings):
+class PartitionSettings(SettingsModel):
     """A partition."""
 
     tenant: str
     access_level: str
 
 
-class PartitionRuleSettings(_Settings):
+class PartitionRuleSettings(SettingsModel):
     """A partition for all documents below one path."""
 
     path_prefix: str
@@ -135,7 +133,7 @@ class PartitionRuleSettings(_Settings):
     access_level: str
 
 
-class ConnectorSettings(_Settings):
+class ConnectorSettings(SettingsModel):
     """Everything that one run of a connector needs."""
 
     schema_version: Literal[1] = SETTINGS_VERSION
@@ -155,11 +153,12 @@ class ConnectorSettings(_Settings):
     prune: bool
     media_types: tuple[str, ...]
     max_document_bytes: int
+    tracing: TracingSettings | None
     log: LogSettings
     blobs: BlobSettings
 
 
-class ReceiverSettings(_Settings):
+class ReceiverSettings(SettingsModel):
     """Everything that the receiver of a push source needs; without `api_keys_directory` it takes nothing."""
 
     schema_version: Literal[1] = SETTINGS_VERSION
@@ -176,11 +175,12 @@ class ReceiverSettings(_Settings):
     metadata: dict[str, MetadataValue]
     media_types: tuple[str, ...]
     max_document_bytes: int
+    tracing: TracingSettings | None
     log: LogSettings
     blobs: BlobSettings
 
 
-class ChunkingSettings(_Settings):
+class ChunkingSettings(SettingsModel):
     """How a document is cut, in tokens of the embedding model."""
 
     strategy: Literal["Recursive", "Fixed", "Markdown"]
@@ -188,7 +188,7 @@ class ChunkingSettings(_Settings):
     overlap: int
 
 
-class ParsingSettings(_Settings):
+class ParsingSettings(SettingsModel):
     """Which documents are read, within which bounds; `ocr_languages` empty means that no picture is read."""
 
     media_types: tuple[str, ...]
@@ -197,7 +197,7 @@ class ParsingSettings(_Settings):
     ocr_languages: tuple[str, ...]
 
 
-class MaskingRuleSettings(_Settings):
+class MaskingRuleSettings(SettingsModel):
     """One kind of personal data, and the name that stands in its place."""
 
     name: str
@@ -206,7 +206,7 @@ class MaskingRuleSettings(_Settings):
     region: str | None
 
 
-class EmbeddingCacheSettings(_Settings):
+class EmbeddingCacheSettings(SettingsModel):
     """Vectors that were computed before: `max_entries` in memory, and in Redis where there is one."""
 
     max_entries: int
@@ -214,7 +214,7 @@ class EmbeddingCacheSettings(_Settings):
     redis: RedisSettings | None
 
 
-class WorkerSettings(_Settings):
+class WorkerSettings(SettingsModel):
     """Everything that an embedding worker needs to fill one index generation."""
 
     schema_version: Literal[1] = SETTINGS_VERSION
@@ -230,17 +230,19 @@ class WorkerSettings(_Settings):
     masking: tuple[MaskingRuleSettings, ...]
     embedding_cache: EmbeddingCacheSettings
     max_attempts: int
+    tracing: TracingSettings | None
     log: LogSettings
     blobs: BlobSettings
     store: StoreSettings
 
 
-class SearchedKnowledgeBase(_Settings):
+class SearchedKnowledgeBase(SettingsModel):
     """One knowledge base as the query runtime sees it, under the name that the endpoint gives it."""
 
     name: str
     alias: str
     events_topic: str
+    audit_topic: str
     access_levels: tuple[str, ...]
     filterable_fields: tuple[str, ...]
     embedder: EmbedderSettings
@@ -248,26 +250,7 @@ class SearchedKnowledgeBase(_Settings):
     store: StoreSettings
 
 
-class RetrievalSettings(_Settings):
-    """How passages are found."""
-
-    mode: Literal["Hybrid", "Dense", "Sparse"]
-    candidates: int
-    top_k: int
-    rrf_k: int
-    sparse_weight: float
-    min_score: float
-    context_token_budget: int
-
-
-class AnonymousSettings(_Settings):
-    """What a caller without credentials may read."""
-
-    tenant: str
-    access_levels: tuple[str, ...]
-
-
-class QuerySettings(_Settings):
+class QuerySettings(SettingsModel):
     """Everything that the query runtime needs."""
 
     schema_version: Literal[1] = SETTINGS_VERSION
@@ -276,12 +259,17 @@ class QuerySettings(_Settings):
     name: str
     knowledge_bases: tuple[SearchedKnowledgeBase, ...]
     retrieval: RetrievalSettings
-    anonymous: AnonymousSettings | None
-    exact_cache_ttl_seconds: int | None
-    timeout_seconds: int
-    max_concurrent: int
+    reranker: RerankerSettings | None
+    generation: GenerationSettings | None
+    cache: AnswerCacheSettings
+    auth: AuthSettings
+    rate_limit: RateLimitSettings
+    resilience: ResilienceSettings
+    jobs: JobsSettings | None
+    cors_allow_origins: tuple[str, ...]
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"]
     log_query_text: bool
+    tracing: TracingSettings | None
     log: LogSettings
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from lectern_contract.settings_parts import SettingsModel
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DirectorySource(_Source):
+class DirectorySource(SettingsModel):
     """A directory to read: `root` is where the volume is mounted, `path` the part below it."""
 
     kind: Literal["persistentVolume"] = "persistentVolume"
@@ -22,7 +20,7 @@ class DirectorySource(_Source):
     path: str
 
 
-class GitSource(_Source):
+class GitSource(SettingsModel):
     """A repository; `credentials_directory` holds `username` and `password`, or `sshKey` and `knownHosts`."""
 
     kind: Literal["git"] = "git"
@@ -33,7 +31,7 @@ class GitSource(_Source):
     ca_file: str | None
 
 
-class GoogleDriveSource(_Source):
+class GoogleDriveSource(SettingsModel):
     """A folder with everything below it; `credentials_file` is a service account's key, `api_url` the API's root."""
 
     kind: Literal["googleDrive"] = "googleDrive"
@@ -42,7 +40,7 @@ class GoogleDriveSource(_Source):
     credentials_file: str
 
 
-class HttpSource(_Source):
+class HttpSource(SettingsModel):
     """Pages of web servers, found from `urls` and `sitemaps` by at most `max_depth` links.
 
     Only `allowed_hosts` are asked, and no address outside the public internet but those of `private_networks` (CIDR).
@@ -58,7 +56,7 @@ class HttpSource(_Source):
     ca_file: str | None
 
 
-class S3Source(_Source):
+class S3Source(SettingsModel):
     """A bucket, or the part of it below `prefix`; without key files it is read anonymously."""
 
     kind: Literal["s3"] = "s3"
@@ -71,7 +69,7 @@ class S3Source(_Source):
     ca_file: str | None
 
 
-class SharePointSource(_Source):
+class SharePointSource(SettingsModel):
     """A document library; `graph_url` and `login_url` are the roots of Microsoft Graph and of its token endpoint."""
 
     kind: Literal["sharePoint"] = "sharePoint"
@@ -84,7 +82,7 @@ class SharePointSource(_Source):
     client_secret_file: str
 
 
-class WikipediaSource(_Source):
+class WikipediaSource(SettingsModel):
     """Articles of one MediaWiki by its `api_url`."""
 
     kind: Literal["wikipedia"] = "wikipedia"

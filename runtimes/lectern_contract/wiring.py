@@ -6,16 +6,14 @@ A field that is read neither here nor by the operator's builders must be named i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from lectern_contract import names
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.generation import index_identity
-from lectern_contract.names import Role, Topic
-from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint
+from lectern_contract.names import Role
+from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_contract.resources.knowledge_base import KnowledgeBaseSpec
+from lectern_contract.resources.tracing import Tracing
 from lectern_contract.settings import (
-    AnonymousSettings,
     BlobSettings,
     ChunkingSettings,
     ConnectorSettings,
@@ -33,15 +31,12 @@ from lectern_contract.settings import (
     PartitionRuleSettings,
     PartitionSettings,
     QdrantStore,
-    QuerySettings,
     ReceiverSettings,
-    RedisSettings,
-    RetrievalSettings,
     S3Blobs,
-    SearchedKnowledgeBase,
     StoreSettings,
     WorkerSettings,
 )
+from lectern_contract.settings_parts import RedisSettings, TracingSettings
 from lectern_contract.source_wiring import source_settings
 
 
@@ -53,7 +48,7 @@ def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
         knowledge_base=kb.name,
         generation=generation,
         index_identity=index_identity(spec),
-        embedder=_embedder(kb, Role.WORKER),
+        embedder=embedder_settings(kb, Role.WORKER),
         sparse_language=spec.sparse.language if spec.sparse.enabled else None,
         chunking=ChunkingSettings(
             strategy=spec.chunking.strategy, size=spec.chunking.size, overlap=spec.chunking.overlap
@@ -70,9 +65,10 @@ def worker_settings(kb: KnowledgeBase, *, generation: int) -> WorkerSettings:
         ),
         embedding_cache=_embedding_cache(spec),
         max_attempts=spec.workers.max_attempts,
-        log=_log(spec, Role.WORKER),
+        tracing=tracing_settings(spec.observability.tracing),
+        log=log_settings(spec, Role.WORKER),
         blobs=_blobs(spec, Role.WORKER),
-        store=_store(spec, Role.WORKER),
+        store=store_settings(spec, Role.WORKER),
     )
 
 
@@ -101,7 +97,8 @@ def connector_settings(
         prune=spec.prune_policy == "Prune",
         media_types=kb.spec.parsing.media_types,
         max_document_bytes=kb.spec.parsing.max_document_bytes,
-        log=_log(kb.spec, Role.CONNECTOR),
+        tracing=tracing_settings(kb.spec.observability.tracing),
+        log=log_settings(kb.spec, Role.CONNECTOR),
         blobs=_blobs(kb.spec, Role.CONNECTOR),
     )
 
@@ -134,7 +131,8 @@ def receiver_settings(source: IngestionSource, kb: KnowledgeBase) -> ReceiverSet
         metadata=dict(spec.metadata),
         media_types=kb.spec.parsing.media_types,
         max_document_bytes=kb.spec.parsing.max_document_bytes,
-        log=_log(kb.spec, Role.RECEIVER),
+        tracing=tracing_settings(kb.spec.observability.tracing),
+        log=log_settings(kb.spec, Role.RECEIVER),
         blobs=_blobs(kb.spec, Role.RECEIVER),
     )
 
@@ -163,41 +161,6 @@ def _partition_rules(source: IngestionSource) -> tuple[PartitionRuleSettings, ..
     )
 
 
-def query_settings(endpoint: RagEndpoint, knowledge_bases: Mapping[str, KnowledgeBase]) -> QuerySettings:
-    """Settings of `endpoint` over `knowledge_bases` by name; a name that is missing there is an error."""
-    spec = endpoint.spec
-    missing = [name for name in spec.knowledge_base_refs if name not in knowledge_bases]
-    if missing:
-        raise ConfigurationError(
-            f"RagEndpoint/{endpoint.name}: spec.knowledgeBaseRefs names {', '.join(missing)}, "
-            f"which does not exist in namespace {endpoint.namespace}; create it or remove the name"
-        )
-    anonymous, exact = spec.auth.anonymous, spec.cache.exact
-    return QuerySettings(
-        namespace=endpoint.namespace,
-        name=endpoint.name,
-        knowledge_bases=tuple(_searched(name, knowledge_bases[name]) for name in spec.knowledge_base_refs),
-        retrieval=RetrievalSettings(
-            mode=spec.retrieval.mode,
-            candidates=spec.retrieval.candidates,
-            top_k=spec.retrieval.top_k,
-            rrf_k=spec.retrieval.rrf_k,
-            sparse_weight=float(spec.retrieval.sparse_weight),
-            min_score=float(spec.retrieval.min_score),
-            context_token_budget=spec.retrieval.context_token_budget,
-        ),
-        anonymous=AnonymousSettings(tenant=anonymous.tenant, access_levels=anonymous.access_levels)
-        if anonymous
-        else None,
-        exact_cache_ttl_seconds=exact.ttl_seconds if exact else None,
-        timeout_seconds=spec.resilience.timeout_seconds,
-        max_concurrent=spec.resilience.max_concurrent,
-        log_level=spec.observability.log_level,
-        log_query_text=spec.observability.log_query_text,
-        log=_log(knowledge_bases[spec.knowledge_base_refs[0]].spec, Role.QUERY),
-    )
-
-
 def missing_on_cluster(spec: KnowledgeBaseSpec) -> tuple[str, ...]:
     """Fields that the embedded mode leaves out and a cluster needs, by their path."""
     return tuple(
@@ -212,30 +175,15 @@ def missing_on_cluster(spec: KnowledgeBaseSpec) -> tuple[str, ...]:
     )
 
 
-def secret_prefix(reference: str) -> str:
-    """Start of the names of the secret files of the knowledge base that an endpoint names `reference`.
-
-    One query service may search several knowledge bases, of several namespaces: each has its own secrets. A name has
-    no dot, so that no two meet.
-    """
-    return f"{reference.replace('/', '.')}."
+def tracing_settings(spec: Tracing | None) -> TracingSettings | None:
+    """Where the spans of a runtime go; None means that only the environment may say so."""
+    if spec is None:
+        return None
+    return TracingSettings(endpoint=spec.endpoint, sample_ratio=float(spec.sample_ratio))
 
 
-def _searched(reference: str, kb: KnowledgeBase) -> SearchedKnowledgeBase:
-    store = kb.spec.vector_store
-    return SearchedKnowledgeBase(
-        name=reference,
-        alias=names.alias(kb.namespace, kb.name),
-        events_topic=names.topic(kb.namespace, kb.name, Topic.EVENTS),
-        access_levels=kb.spec.partitioning.access_levels,
-        filterable_fields=tuple(field.name for field in store.filterable_fields) if store else (),
-        embedder=_embedder(kb, Role.QUERY, prefix=secret_prefix(reference)),
-        sparse_language=kb.spec.sparse.language if kb.spec.sparse.enabled else None,
-        store=_store(kb.spec, Role.QUERY, prefix=secret_prefix(reference)),
-    )
-
-
-def _embedder(kb: KnowledgeBase, role: Role, *, prefix: str = "") -> EmbedderSettings:
+def embedder_settings(kb: KnowledgeBase, role: Role, *, prefix: str = "") -> EmbedderSettings:
+    """The embedding model of `kb` as `role` asks it; `prefix` begins the names of its secret files."""
     spec = kb.spec.embedding
     source: InProcessModel | ModelServerSettings = InProcessModel()
     if spec.server is not None and spec.server.external is not None:
@@ -276,7 +224,8 @@ def _embedding_cache(spec: KnowledgeBaseSpec) -> EmbeddingCacheSettings:
     return EmbeddingCacheSettings(max_entries=cache.memory_max_entries, ttl_seconds=cache.ttl_seconds, redis=redis)
 
 
-def _log(spec: KnowledgeBaseSpec, role: Role) -> LogSettings:
+def log_settings(spec: KnowledgeBaseSpec, role: Role) -> LogSettings:
+    """The log as `role` reaches it."""
     kafka = spec.messaging
     if kafka is None:
         return EmbeddedLog()
@@ -307,7 +256,8 @@ def _blobs(spec: KnowledgeBaseSpec, role: Role) -> BlobSettings:
     )
 
 
-def _store(spec: KnowledgeBaseSpec, role: Role, *, prefix: str = "") -> StoreSettings:
+def store_settings(spec: KnowledgeBaseSpec, role: Role, *, prefix: str = "") -> StoreSettings:
+    """The vector store as `role` reaches it; `prefix` begins the names of its secret files."""
     store = spec.vector_store
     if store is None:
         return EmbeddedStore()

@@ -82,8 +82,11 @@ def _digest(settings: Manifest) -> str:
 
 
 def _reached(source: IngestionSource, kb: KnowledgeBase) -> list[Peer]:
-    """Return whom a connector speaks to: name servers, broker, blob store and the source. A volume is no flow."""
-    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.source(source)]
+    """Return whom a connector speaks to: name servers, broker, blob store, the source and the collector of spans.
+
+    A volume is no flow.
+    """
+    return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.source(source), *flows.collector(kb)]
 
 
 def _secrets(source: IngestionSource, kb: KnowledgeBase) -> list[SecretFile]:

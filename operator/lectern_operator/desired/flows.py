@@ -30,6 +30,12 @@ def blobs(kb: KnowledgeBase, asking_from: str | None = None) -> tuple[Peer, ...]
     return servers(store.s3.endpoint, namespace=asking_from or kb.namespace)
 
 
+def collector(kb: KnowledgeBase, asking_from: str | None = None) -> tuple[Peer, ...]:
+    """Return where spans go, for pods in `asking_from` (None: the namespace of `kb`); nothing where none are asked."""
+    tracing = kb.spec.observability.tracing
+    return () if tracing is None else servers(tracing.endpoint, namespace=asking_from or kb.namespace)
+
+
 def source(of: IngestionSource) -> tuple[Peer, ...]:
     """Return where the source is. Whom a crawl or an identity provider leads to is only known by its port."""
     spec = of.spec

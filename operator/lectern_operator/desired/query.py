@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import PurePosixPath
 
-from lectern_contract import names, wiring
+from lectern_contract import names, query_wiring
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
-from lectern_contract.resources.rag_endpoint import ModelServer
+from lectern_contract.resources.rag_endpoint import ModelServer, RerankerServer
 from lectern_operator.desired import config_map, flows, network_policy, pod, secret_files
 from lectern_operator.desired.deployment import deployment, service
 from lectern_operator.desired.disruption import disruption_budget
@@ -18,6 +19,7 @@ from lectern_operator.desired.query_scaling import query_scaling
 from lectern_operator.desired.service_account import service_account
 from lectern_operator.desired.service_monitor import service_monitor
 
+PROMPT_VOLUME = "prompt"
 LEFT_SECONDS = 5
 """Time between the longest question and the kill."""
 
@@ -35,7 +37,7 @@ def query(
     `replicas` None leaves their number to the autoscaler; `monitored` says that the kind ServiceMonitor is served.
     """
     of, autoscaling = owner(endpoint), endpoint.spec.autoscaling
-    settings = config_map.settings_config_map(of, Role.QUERY, wiring.query_settings(endpoint, knowledge_bases))
+    settings = config_map.settings_config_map(of, Role.QUERY, query_wiring.query_settings(endpoint, knowledge_bases))
     found = [service_account(of, Role.QUERY, pull_secrets=images.pull_secrets), settings]
     if endpoint.spec.network_policy.enabled:
         everybody = Peer(())  # callers and gateways may be anywhere: the service itself asks who they are
@@ -62,11 +64,13 @@ def _template(
 ) -> Manifest:
     volume, mount, annotations = config_map.mounted(settings)
     secret_volumes, secret_mounts = secret_files.volumes(Role.QUERY, _secrets(endpoint, knowledge_bases))
+    key_volumes, key_mounts = secret_files.api_keys(endpoint.spec.auth.api_keys_secret_ref)
+    prompt_volumes, prompt_mounts = _prompt(endpoint)
     main = pod.container(
         Role.QUERY.value,
         images.query,
         resources=pod.compute(endpoint.spec.resources),
-        mounts=[mount, *secret_mounts],
+        mounts=[mount, *secret_mounts, *key_mounts, *prompt_mounts],
         port=names.RUNTIME_PORT,
         probes=pod.runtime_probes(),
     )
@@ -74,18 +78,29 @@ def _template(
         owner(endpoint),
         Role.QUERY,
         main,
-        volumes=[volume, *secret_volumes],
+        volumes=[volume, *secret_volumes, *key_volumes, *prompt_volumes],
         annotations=annotations,
         grace_seconds=endpoint.spec.resilience.timeout_seconds + LEFT_SECONDS,
     )
 
 
+def _prompt(endpoint: RagEndpoint) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the volume and the mount of the prompt template, where the spec names one."""
+    generation = endpoint.spec.generation
+    reference = generation.prompt_config_map_ref if generation is not None else None
+    if reference is None:
+        return [], []
+    items = [{"key": reference.key, "path": PurePosixPath(names.PROMPT_FILE).name}]
+    volume = {"name": PROMPT_VOLUME, "configMap": {"name": reference.name, "items": items}}
+    return [volume], [{"name": PROMPT_VOLUME, "mountPath": names.PROMPT_DIRECTORY, "readOnly": True}]
+
+
 def _secrets(endpoint: RagEndpoint, knowledge_bases: Mapping[str, KnowledgeBase]) -> list[secret_files.SecretFile]:
-    """Return the files of every knowledge base, apart by the name it is given; the log is that of the first one."""
+    """Return the files of the endpoint and of every knowledge base, apart by its name; the log is the first one's."""
     references = endpoint.spec.knowledge_base_refs
-    found = secret_files.log(knowledge_bases[references[0]])
+    found = [*secret_files.endpoint(endpoint), *secret_files.log(knowledge_bases[references[0]])]
     for reference in references:
-        kb, prefix = knowledge_bases[reference], wiring.secret_prefix(reference)
+        kb, prefix = knowledge_bases[reference], query_wiring.secret_prefix(reference)
         found += [*secret_files.embedder(kb, prefix), *secret_files.vector_store(kb, prefix)]
     return found
 
@@ -103,6 +118,8 @@ def _reached(endpoint: RagEndpoint, knowledge_bases: Mapping[str, KnowledgeBase]
         if messaging is not None
     ]
     addresses += [spec.cache.redis.url] if spec.cache.redis else []
+    fallback = spec.generation.fallback if spec.generation else None
+    addresses += [fallback.url] if fallback else []
     addresses += [spec.auth.jwt.jwks_url] if spec.auth.jwt else []
     addresses += [spec.observability.tracing.endpoint] if spec.observability.tracing else []
     for role, server in _model_servers(endpoint):
@@ -115,7 +132,11 @@ def _reached(endpoint: RagEndpoint, knowledge_bases: Mapping[str, KnowledgeBase]
     return list(dict.fromkeys(found))
 
 
-def _model_servers(endpoint: RagEndpoint) -> list[tuple[Role, ModelServer]]:
+def _model_servers(endpoint: RagEndpoint) -> list[tuple[Role, ModelServer | RerankerServer]]:
     generation, reranker = endpoint.spec.generation, endpoint.spec.reranker
-    found = [(Role.GENERATOR, generation.server)] if generation is not None else []
-    return found + ([(Role.RERANKER, reranker.server)] if reranker is not None else [])
+    found: list[tuple[Role, ModelServer | RerankerServer]] = []
+    if generation is not None:
+        found.append((Role.GENERATOR, generation.server))
+    if reranker is not None:
+        found.append((Role.RERANKER, reranker.server))
+    return found

@@ -19,7 +19,6 @@ from lectern_operator.desired.worker import blob_volume
 
 GRACE_SECONDS = 60
 """Time to take the documents that are being sent, and to have them durable."""
-API_KEYS_VOLUME = "api-keys"
 
 
 def manifests(source: IngestionSource, kb: KnowledgeBase, *, images: Images) -> list[Manifest]:
@@ -29,7 +28,7 @@ def manifests(source: IngestionSource, kb: KnowledgeBase, *, images: Images) -> 
     found = [service_account(of, Role.RECEIVER, pull_secrets=images.pull_secrets), settings]
     if kb.spec.network_policy.enabled:
         everybody = Peer(())  # callers and gateways may be anywhere: the receiver itself asks for their key
-        reached = [network_policy.dns(), *flows.log(kb), *flows.blobs(kb)]
+        reached = [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.collector(kb)]
         found.append(
             network_policy.network_policy(
                 of, Role.RECEIVER, port=names.RUNTIME_PORT, ingress=[everybody], egress=reached
@@ -56,7 +55,7 @@ def _template(source: IngestionSource, kb: KnowledgeBase, settings: Manifest, im
     secrets = [*secret_files.log(kb), *secret_files.blobs(kb)]
     secret_volumes, secret_mounts = secret_files.volumes(Role.RECEIVER, secrets)
     blob_volumes, blob_mounts = blob_volume(kb)
-    key_volumes, key_mounts = _api_keys(source)
+    key_volumes, key_mounts = secret_files.api_keys(source.spec.push.api_keys_secret_ref if source.spec.push else None)
     main = pod.container(
         Role.RECEIVER.value,
         images.connector,
@@ -74,13 +73,3 @@ def _template(source: IngestionSource, kb: KnowledgeBase, settings: Manifest, im
         annotations=annotations,
         grace_seconds=GRACE_SECONDS,
     )
-
-
-def _api_keys(source: IngestionSource) -> tuple[list[Manifest], list[Manifest]]:
-    """Return the volume and the mount of the whole Secret: which keys it has is its owner's matter."""
-    push = source.spec.push
-    if push is None or push.api_keys_secret_ref is None:
-        return [], []
-    sources = [{"secret": {"name": push.api_keys_secret_ref.name}}]
-    volume = {"name": API_KEYS_VOLUME, "projected": {"defaultMode": secret_files.MODE, "sources": sources}}
-    return [volume], [{"name": API_KEYS_VOLUME, "mountPath": names.API_KEYS_DIRECTORY, "readOnly": True}]

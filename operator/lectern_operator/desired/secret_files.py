@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from lectern_contract import names
 from lectern_contract.names import Role
-from lectern_contract.resources import IngestionSource, KnowledgeBase
+from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint
 from lectern_contract.resources.common import CredentialsRef, SecretKeyRef
+from lectern_operator.desired import cache_salt
 from lectern_operator.desired.metadata import Manifest
 
 VOLUME = "secrets"
+API_KEYS_VOLUME = "api-keys"
 MODE = 0o440
 
 
@@ -103,6 +105,35 @@ def embedding_cache(kb: KnowledgeBase) -> list[SecretFile]:
         *_named("embedding-cache-password", redis.credentials_secret_ref, "password"),
         *_key("embedding-cache-ca", redis.ca_secret_ref),
     ]
+
+
+def endpoint(of: RagEndpoint) -> list[SecretFile]:
+    """Return the files of the clients of an endpoint's own servers: models, answer cache."""
+    spec, found = of.spec, list[SecretFile]()
+    for purpose, server in (
+        ("reranker", spec.reranker.server.external if spec.reranker else None),
+        ("generator", spec.generation.server.external if spec.generation else None),
+        ("fallback", spec.generation.fallback if spec.generation else None),
+    ):
+        if server is not None:
+            found += _key(f"{purpose}-api-key", server.api_key_secret_ref)
+            found += _key(f"{purpose}-ca", server.ca_secret_ref)
+    if spec.generation is not None and spec.generation.server.managed is not None:
+        found.append(SecretFile("cache-salt", names.child(of.name, Role.GENERATOR), cache_salt.KEY))
+    if (redis := spec.cache.redis) is not None:
+        found += _named("answer-cache-username", redis.credentials_secret_ref, "username")
+        found += _named("answer-cache-password", redis.credentials_secret_ref, "password")
+        found += _key("answer-cache-ca", redis.ca_secret_ref)
+    return found
+
+
+def api_keys(reference: CredentialsRef | None) -> tuple[list[Manifest], list[Manifest]]:
+    """Return the volume and the mount of a whole Secret of API keys: which keys it has is its owner's matter."""
+    if reference is None:
+        return [], []
+    sources = [{"secret": {"name": reference.name}}]
+    volume = {"name": API_KEYS_VOLUME, "projected": {"defaultMode": MODE, "sources": sources}}
+    return [volume], [{"name": API_KEYS_VOLUME, "mountPath": names.API_KEYS_DIRECTORY, "readOnly": True}]
 
 
 def volumes(role: Role, files: Iterable[SecretFile]) -> tuple[list[Manifest], list[Manifest]]:

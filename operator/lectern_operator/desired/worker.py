@@ -46,8 +46,8 @@ def worker(
 
 
 def _reached(kb: KnowledgeBase) -> list[Peer]:
-    """Return whom the workers speak to: name servers, broker, blob store, embedding server and vector store."""
-    searched = [*flows.embedder(kb), *flows.vector_store(kb)]
+    """Return whom the workers speak to: name servers, broker, blobs, embedding server, vector store, collector."""
+    searched = [*flows.embedder(kb), *flows.vector_store(kb), *flows.collector(kb)]
     return [network_policy.dns(), *flows.log(kb), *flows.blobs(kb), *flows.embedding_cache(kb), *searched]
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,12 +12,11 @@ from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_contract.settings import SETTINGS_VERSION
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.facts.outside import Loaded
+from lectern_operator.policies.last_words import last_words
 
 Manifest = Mapping[str, Any]
 REFUSED_EXIT = 2
 """Exit status of a runtime that will not have its settings file."""
-_HEAD = re.compile(r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(?:[.,]\d+)?Z? (?:ERROR lectern\S* )?")
-"""How a line of a log begins: when, how bad, who."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +89,6 @@ def _refusal(pods: Sequence[Manifest], wanted: Mapping[str, str], asked: Sequenc
             ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
             works = "running" in state and pod["metadata"]["name"] in answered
             if not works and ended.get("exitCode") == REFUSED_EXIT:
-                cause = _last_words(str(ended.get("message", ""))) or "see its logs"
+                cause = last_words(str(ended.get("message", ""))) or "see its logs"
                 return f"the {pod['metadata']['labels'][labels.ROLE]} refuses its settings: {cause}"[:1000]
     return ""
-
-
-def _last_words(message: str) -> str:
-    """Return the last line of a log without its time, which would be another one after each restart."""
-    said = message.strip().splitlines()
-    try:
-        line = json.loads(said[-1]) if said else ""
-    except ValueError:
-        return _HEAD.sub("", said[-1])
-    return str(line.get("cause") or line.get("message") or "") if isinstance(line, dict) else str(line)

@@ -25,7 +25,7 @@ from lectern_contract.resources import IngestionSource, KnowledgeBase
 from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import IngestionSourceStatus, LastRun
 from lectern_operator.facts import Fact, Known, Unknown
-from lectern_operator.policies import knowledge_base, receiver, requests, runs, summary, workload
+from lectern_operator.policies import documents, knowledge_base, receiver, requests, runs, summary, workload
 from lectern_operator.policies.changes import Key, Manifest
 from lectern_operator.policies.requests import Start
 
@@ -93,13 +93,17 @@ def report(
     synced = _replays(_synced(source, planned, last, _trouble(observed)), replay, _trouble(observed))
     receiving = receiver.verdict(source, observed.children, observed.pods, observed.written)
     found = {each.type: each for each in (_found(source, observed), synced, receiving, *further)}
+    counted = documents.of_source(source, observed.knowledge_base)
     handled, generation = requests.handled(source, seen), source.metadata.generation
-    verdicts = summary.verdicts(_situation(source, observed, planned, refusals, found))
+    situation = _situation(source, observed, planned, refusals, found)
+    verdicts = summary.verdicts(replace(situation, advice=(documents.verdict(source, counted),)))
     return IngestionSourceStatus(
         observed_generation=generation,
         conditions=tuple(summary.carried(source.status.conditions, verdicts, generation=generation, now=now)),
         last_run=last,
         last_replay=replay,
+        documents=documents.counts(counted),
+        dead_letter=documents.dead_letters(counted),
         last_handled_sync_request=handled.get(RunMode.SYNC),
         last_handled_full_resync_request=handled.get(RunMode.FULL),
         last_handled_replay_request=handled.get(RunMode.REPLAY),

@@ -22,6 +22,7 @@ from lectern_operator.facts.vector_store import Step as StoreStep
 from lectern_operator.policies import (
     collection,
     config_applied,
+    documents,
     embedding,
     endpoints_allowed,
     generation,
@@ -131,6 +132,7 @@ def report(
     store = observed.external.store
     name = names.collection(kb.namespace, kb.name, planned.generation)
     told, count = partitions.states(kb, name=name, store=store)
+    sources, source_count = documents.of_sources(kb.status, observed.external.by_source, now=now)
     exists = found[ConditionType.COLLECTION_READY].status == "True"
     return KnowledgeBaseStatus(
         observed_generation=seen,
@@ -140,6 +142,8 @@ def report(
         documents=observed.external.documents.value
         if isinstance(observed.external.documents, Known)
         else kb.status.documents,
+        sources=sources,
+        source_count=source_count,
         partitions=told,
         partition_count=count,
         endpoints=_endpoints(kb),

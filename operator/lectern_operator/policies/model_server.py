@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lectern_contract.conditions import Verdict
-from lectern_contract.resources.rag_endpoint import ModelServer
+from lectern_contract.resources.rag_endpoint import ModelServer, RerankerServer
 from lectern_contract.resources.reasons import ConditionType, Reason
 from lectern_operator.policies import workload
 
 Manifest = Mapping[str, Any]
 
 
-def unmanaged(aspect: ConditionType, server: ModelServer | None, *, without: str) -> Verdict | None:
+def unmanaged(aspect: ConditionType, server: ModelServer | RerankerServer | None, *, without: str) -> Verdict | None:
     """Judge a server that is not ours; `without` says what happens when the spec asks for none. None: it is ours."""
     if server is None:
         return Verdict(aspect, "True", Reason.NOT_NEEDED, without)

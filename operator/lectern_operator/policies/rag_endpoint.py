@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lectern_contract import labels, names, pending
+from lectern_contract import labels, names, pending, query_wiring
 from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
-from lectern_contract.resources.rag_endpoint import GenerationScaling, ModelServer
+from lectern_contract.resources.rag_endpoint import GenerationScaling, ModelServer, RerankerServer
 from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import Component, Endpoint, RagEndpointStatus
 from lectern_operator.facts import Fact, Known, Unknown
@@ -152,7 +152,7 @@ def _refusal(endpoint: RagEndpoint, reference: str) -> str:
 
 
 def _blocked(endpoint: RagEndpoint, observed: Observed) -> summary.Blocked | None:
-    """Return the first thing that is wrong with a knowledge base, in the order of the spec."""
+    """Return the first thing that is wrong with a knowledge base, in the order of the spec, or with the rest of it."""
     seen: set[tuple[str, str]] = set()
     for reference in endpoint.spec.knowledge_base_refs:
         named = names.referred(reference, endpoint.namespace)
@@ -162,6 +162,8 @@ def _blocked(endpoint: RagEndpoint, observed: Observed) -> summary.Blocked | Non
         seen.add(named)
         if (unusable := _unusable(endpoint, reference, observed.knowledge_bases[reference])) is not None:
             return unusable
+    if (lacking := query_wiring.lacking_on_cluster(endpoint.spec)) is not None:
+        return summary.Blocked(Reason.NOT_ON_CLUSTER, lacking, stalled=True)
     return None
 
 
@@ -258,7 +260,7 @@ def _model_server(
     observed: Observed,
     aspect: ConditionType,
     role: Role,
-    server: ModelServer | None,
+    server: ModelServer | RerankerServer | None,
     without: str,
     *,
     autoscaled: bool = False,

@@ -18,6 +18,7 @@ from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.policies import workload
 from lectern_operator.policies.changes import Manifest, owned
 from lectern_operator.policies.clocks import has_been
+from lectern_operator.policies.last_words import last_words
 
 NOTES: Mapping[RunMode, str] = {
     RunMode.SYNC: labels.SYNC_REQUEST,
@@ -165,8 +166,8 @@ def _decoded(message: str) -> Fact[RunReport]:
     try:
         return Known(reports.decode(message.encode()))
     except ConfigurationError as error:
-        lines = [line.strip() for line in message.splitlines() if line.strip()]
-        return Unknown(f"{error}; its last line: {lines[-1][-_LAST_WORDS:]}" if lines else str(error))
+        words = last_words(message)[-_LAST_WORDS:]
+        return Unknown(f"{error}; its last line: {words}" if words else str(error))
 
 
 def _told(report: RunReport) -> str:

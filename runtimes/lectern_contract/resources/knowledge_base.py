@@ -37,6 +37,7 @@ from lectern_contract.resources.common import (
     unique,
 )
 from lectern_contract.resources.redis import Redis
+from lectern_contract.resources.tracing import Traced
 
 Prefix = Annotated[str, StringConstraints(max_length=512)]
 MediaType = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.+-]+/[a-z0-9.+*-]+$", max_length=127)]
@@ -428,6 +429,7 @@ class KnowledgeBaseSpec(SpecModel):
     backup: Backup | None = Field(default=None, description="When and where snapshots go; left out means never.")
     restore_from: RestoreFrom | None = Field(default=None, description="A snapshot to begin with.")
     network_policy: NetworkPolicy = Field(default_factory=NetworkPolicy, description="Which traffic pods may have.")
+    observability: Traced = Field(default_factory=Traced, description="What is traced of ingestion.")
     allowed_namespaces: tuple[NamespaceName, ...] = Field(
         default=(), max_length=64, description="Other namespaces whose endpoints may use this knowledge base."
     )

@@ -33,6 +33,7 @@ from lectern_contract.resources.common import (
     unique,
 )
 from lectern_contract.resources.redis import Redis
+from lectern_contract.resources.tracing import Tracing
 
 HostName = Annotated[str, StringConstraints(pattern=KUBERNETES_NAME, max_length=253)]
 KnowledgeBaseRef = Annotated[
@@ -69,6 +70,18 @@ class Retrieval(SpecModel):
     context_token_budget: int = Field(
         default=2048, ge=128, le=1_000_000, description="Most tokens of passages that the generator is given."
     )
+    follow_ups: Literal["Join", "Rewrite"] = Field(
+        default="Join",
+        description="How the question of a conversation is made to stand alone: Join searches it together with the "
+        "question before it, Rewrite lets the language model reword it, which costs one call.",
+    )
+    variants: int = Field(
+        default=1,
+        ge=1,
+        le=5,
+        description="Wordings of a question that are searched and fused, its own included; more than 1 cost one call "
+        "of the language model.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (not_above("top_k", "candidates"),)
 
@@ -94,16 +107,41 @@ class ModelServer(SpecModel):
     )
 
 
+class ExternalReranker(ExternalServer):
+    """A reranker that runs elsewhere."""
+
+    protocol: Literal["TEI", "Vllm"] = Field(
+        default="TEI", description="How it is asked: `/rerank` as TEI has it, or `/v1/rerank` of vLLM's score API."
+    )
+
+
+class RerankerServer(SpecModel):
+    """Who runs the reranker: a server of ours or one elsewhere."""
+
+    managed: ManagedServer | None = Field(default=None, description="A server that the operator runs.")
+    external: ExternalReranker | None = Field(default=None, description="A server that runs elsewhere.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        exactly_one("managed", "external", message="set exactly one of managed and external"),
+    )
+
+
 class Reranker(SpecModel):
     """A cross-encoder that puts the best candidates first."""
 
     model: ModelName = Field(description="Name of the model.")
     revision: ShortText = Field(default="main", description="Revision of the model; pin a commit in production.")
-    server: ModelServer = Field(description="Who runs the model.")
+    server: RerankerServer = Field(description="Who runs the model.")
     candidates: int = Field(default=50, ge=1, le=500, description="Passages that are scored again.")
     deadline_milliseconds: int = Field(
         default=200, ge=1, le=60000, description="Time after which the fused order is used and the answer is flagged."
     )
+
+
+class FallbackModel(ExternalServer):
+    """Another language model, asked when the first one fails."""
+
+    model: ModelName = Field(description="Name of the model, as its server calls it.")
 
 
 class GenerationScaling(SpecModel):
@@ -142,6 +180,9 @@ class Generation(SpecModel):
     model: ModelName = Field(description="Name of the model.")
     revision: ShortText = Field(default="main", description="Revision of the model; pin a commit in production.")
     server: ModelServer = Field(description="Who runs the model.")
+    fallback: FallbackModel | None = Field(
+        default=None, description="Another model server, asked when the first one fails; the answer is marked degraded."
+    )
     prompt_config_map_ref: ConfigMapKeyRef | None = Field(
         default=None, description="Prompt template; left out means the one that ships."
     )
@@ -277,7 +318,10 @@ class Resilience(SpecModel):
 class Jobs(SpecModel):
     """Questions that are answered later."""
 
-    enabled: bool = Field(default=False, description="Whether the jobs API is served.")
+    enabled: bool = Field(
+        default=False,
+        description="Whether the jobs API is served; on a cluster it needs `cache.redis`, which all replicas share.",
+    )
     result_ttl_seconds: int = Field(
         default=3600, ge=60, le=604_800, description="How long a result is kept in seconds."
     )
@@ -357,13 +401,6 @@ class Evaluation(SpecModel):
     thresholds: dict[ShortText, Unit] = Field(
         default_factory=dict, max_length=16, description="Lowest score by metric name."
     )
-
-
-class Tracing(SpecModel):
-    """Where spans go."""
-
-    endpoint: HttpUrl = Field(description="OTLP endpoint.")
-    sample_ratio: Unit = Field(default="0.1", description="Share of requests that are traced.")
 
 
 class Observability(SpecModel):

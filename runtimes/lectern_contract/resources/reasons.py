@@ -25,6 +25,7 @@ class ConditionType(StrEnum):
     ENDPOINTS_ALLOWED = "EndpointsAllowed"
     CONFIG_APPLIED = "ConfigApplied"
     SYNCED = "Synced"
+    DOCUMENTS_INDEXED = "DocumentsIndexed"
     RECEIVER_READY = "ReceiverReady"
     QUERY_READY = "QueryReady"
     GENERATION_READY = "GenerationReady"
@@ -60,6 +61,8 @@ class Reason(StrEnum):
     RUN_SUCCEEDED = "RunSucceeded"
     RUN_FAILED = "RunFailed"
     SCHEDULED = "Scheduled"
+    NO_DEAD_LETTERS = "NoDeadLetters"
+    DEAD_LETTERS_OPEN = "DeadLettersOpen"
     APPLY_REFUSED = "ApplyRefused"
     DIMENSION_MISMATCH = "DimensionMismatch"
     EMBEDDER_MISMATCH = "EmbedderMismatch"
@@ -122,6 +125,8 @@ REASON_TEXT: dict[Reason, str] = {
     Reason.RUN_SUCCEEDED: "The last run finished and every document was handed over.",
     Reason.RUN_FAILED: "The last run failed or left documents behind; the message says which and why.",
     Reason.SCHEDULED: "The next run is in the hands of the CronJob.",
+    Reason.NO_DEAD_LETTERS: "No document of the source is given up.",
+    Reason.DEAD_LETTERS_OPEN: "Workers gave documents up; the message says how many and how to see them.",
     Reason.APPLY_REFUSED: "The API server refused a child, or its name is taken; the message carries its words.",
     Reason.DIMENSION_MISMATCH: "The embedding server returns vectors of another length than the spec says; no "
     "collection is made or changed.",
@@ -188,6 +193,7 @@ CONDITIONS: dict[str, tuple[ConditionType, ...]] = {
         ConditionType.SYNCED,
         ConditionType.RECEIVER_READY,
         ConditionType.CONFIG_APPLIED,
+        ConditionType.DOCUMENTS_INDEXED,
     ),
     "RagEndpoint": (
         ConditionType.READY,

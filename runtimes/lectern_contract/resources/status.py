@@ -85,6 +85,28 @@ class DocumentCounts(StatusModel):
     failed: int = Field(default=0, ge=0, description="Documents that could not be indexed.")
 
 
+class SourceDocuments(StatusModel):
+    """Documents of one source by state, as the catalogue in the store tells."""
+
+    name: str = Field(max_length=63, description="Name of the IngestionSource, which may be gone.")
+    indexed: int = Field(default=0, ge=0, description="Documents that can be found.")
+    failed: int = Field(default=0, ge=0, description="Documents that could not be indexed.")
+    failed_since: str | None = Field(
+        default=None, description="Since when some have failed without a break, as it was noticed; RFC 3339 in UTC."
+    )
+    last_reason: str = Field(default="", max_length=64, description="Why one of the newest failed, in one word.")
+
+
+class DeadLetters(StatusModel):
+    """Documents of one source that the workers gave up, and that nobody has mended, dropped or deleted since."""
+
+    count: int = Field(ge=0, description="How many are open.")
+    since: str | None = Field(
+        default=None, description="Since when some have been open without a break, as it was noticed; RFC 3339 in UTC."
+    )
+    last_reason: str = Field(default="", max_length=64, description="Why one of the newest was given up, in one word.")
+
+
 class LastRun(StatusModel):
     """What one run of a connector did."""
 
@@ -114,6 +136,10 @@ class KnowledgeBaseStatus(StatusModel):
         default=None, max_length=64, description="Digest of the settings that the answering index was built for."
     )
     documents: DocumentCounts | None = Field(default=None, description="Documents by state.")
+    sources: tuple[SourceDocuments, ...] = Field(
+        default=(), max_length=100, description="Documents of the first sources that have any, by name."
+    )
+    source_count: int | None = Field(default=None, ge=0, description="How many sources have documents, in all.")
     partitions: tuple[PartitionState, ...] = Field(
         default=(), max_length=64, description="The first partitions that have been made, by tenant."
     )
@@ -124,6 +150,7 @@ class KnowledgeBaseStatus(StatusModel):
     rules: ClassVar[tuple[Rule, ...]] = (
         unique("conditions", "type"),
         unique("components", "kind", "name"),
+        unique("sources", "name"),
         unique("partitions", "name"),
         unique("endpoints", "name"),
     )
@@ -137,6 +164,12 @@ class IngestionSourceStatus(StatusModel):
     last_run: LastRun | None = Field(default=None, description="The newest run that was no replay.")
     last_replay: LastRun | None = Field(
         default=None, description="The newest replay: `listed` counts dead letters, `published` those said again."
+    )
+    documents: DocumentCounts | None = Field(
+        default=None, description="Documents by state, as the knowledge base tells; absent when nobody knows."
+    )
+    dead_letter: DeadLetters | None = Field(
+        default=None, description="Documents that the workers gave up; absent when nobody knows."
     )
     last_handled_sync_request: str | None = Field(
         default=None, max_length=256, description="Value of the `sync-requested-at` annotation that was answered."
