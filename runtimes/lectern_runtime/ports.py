@@ -6,7 +6,7 @@ one contract suite for each. Composition (which adapter for which port) happens 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -54,6 +54,9 @@ class Consumer(Protocol):
 
         A record is given once to this member; after a restart reading goes on at the committed position.
         """
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions from now on, and of all others again; membership goes on."""
 
     async def commit(self, next_offsets: Mapping[int, int]) -> None:
         """Make durable, by partition, the offset of the next record to read. Never moves backwards."""

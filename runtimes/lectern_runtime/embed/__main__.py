@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,12 +24,13 @@ from prometheus_client import CollectorRegistry
 from lectern_contract import names, settings
 from lectern_contract.errors import DependencyError, LecternError
 from lectern_contract.settings import WorkerSettings
-from lectern_runtime import programs
+from lectern_runtime import failpoints, programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.opening import Patience, Readiness, unless_stopped
-from lectern_runtime.telemetry import health
+from lectern_runtime.telemetry import exporting, health
+from lectern_runtime.telemetry import logging as log_lines
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 LONG_RUN_SECONDS = 60.0
@@ -45,10 +46,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=names.RUNTIME_PORT, help="of probes, metrics and /configz")
     parser.add_argument("--once", action="store_true", help="end when everything in the topic is done")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_lines.configure("INFO")
     try:
         loaded = programs.load_settings(options.settings, WorkerSettings)
-        asyncio.run(_work(loaded, options.data_dir, options.port, once=options.once))
+        with _told(loaded):
+            asyncio.run(_work(loaded, options.data_dir, options.port, once=options.once))
     except LecternError as error:
         logger.error("%s", error)
         return programs.exit_status(error)
@@ -58,6 +60,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def member(environment: Mapping[str, str]) -> str | None:
     """The name of the pod, which no other process has and which outlives a crash of its container; None elsewhere."""
     return environment.get("HOSTNAME") if "KUBERNETES_SERVICE_HOST" in environment else None
+
+
+@contextlib.contextmanager
+def _told(loaded: WorkerSettings) -> Iterator[None]:
+    """Let every log line and every span say whose worker this is."""
+    base = f"{loaded.namespace}/{loaded.knowledge_base}"
+    attributes = {"lectern.knowledge_base": base, "lectern.generation": str(loaded.generation)}
+    with (
+        log_lines.about(knowledge_base=base, generation=loaded.generation),
+        exporting.traces("worker", loaded.tracing, attributes=attributes),
+    ):
+        yield
 
 
 async def _work(loaded: WorkerSettings, data_dir: Path | None, port: int, *, once: bool) -> None:
@@ -94,7 +108,8 @@ async def _open(
     stack.push_async_callback(log.close)
     blobs = await patience.opened("blob-store", lambda: compose.open_blobs(loaded.blobs, data))
     stack.push_async_callback(blobs.close)
-    store = await patience.opened("vector-store", lambda: compose.open_store(loaded.store, data))
+    failpoint = failpoints.from_environment(os.environ)
+    store = await patience.opened("vector-store", lambda: compose.open_store(loaded.store, data, failpoint=failpoint))
     stack.push_async_callback(store.close)
     embedder = compose.open_embedder(loaded.embedder)
     stack.push_async_callback(embedder.close)
@@ -102,7 +117,16 @@ async def _open(
     caches = compose.open_embedding_cache(loaded)
     for cache in caches:
         stack.push_async_callback(cache.close)
-    worker = Worker(loaded, log=log, blobs=blobs, store=store, embedder=embedder, caches=caches, metrics=metrics)
+    worker = Worker(
+        loaded,
+        log=log,
+        blobs=blobs,
+        store=store,
+        embedder=embedder,
+        caches=caches,
+        metrics=metrics,
+        failpoint=failpoint,
+    )
     await patience.opened("vector-store", worker.ensure)
     return worker
 
@@ -134,4 +158,5 @@ def _configuration(loaded: WorkerSettings) -> dict[str, str]:
 
 
 if __name__ == "__main__":
+    log_lines.last_words()
     sys.exit(main())

@@ -1,15 +1,16 @@
 """Takes one document message as far as it goes without vectors: record, bytes, text, chunks.
 
 The worker's first stage, run for several documents side by side. What is at the document's own fault ends
-in a `Fault` and not in an error, so that its neighbours go on.
+in a `Fault`, and what keeps only this document from being read in an `Again`, so that its neighbours go on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,18 +21,20 @@ from lectern_contract.messages import Deleted, DocumentMessage, Put
 from lectern_contract.payload import DocumentRecord, DocumentState, MetadataValue
 from lectern_contract.scope import Scope
 from lectern_contract.settings import ParsingSettings
+from lectern_runtime.embed.attempts import Attempts
 from lectern_runtime.embed.chunk import ChunkRules, ChunkText, chunk
 from lectern_runtime.embed.masking import Masking
 from lectern_runtime.embed.parsed import MAX_TITLE, ParsedDocument
-from lectern_runtime.embed.retry import Retry
 from lectern_runtime.embed.sandbox import Parser
+from lectern_runtime.failpoints import Failpoint
 from lectern_runtime.ports import BlobStore, Embedder, Position, VectorStore
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
-Failpoint = Callable[[str], None]
+Result = TypeVar("Result")
+ABSENT = "0" * 64
+"""A digest that no blob has: to be asked for it tells whether a blob store answers at all."""
 THREAD_CHARACTERS = 20_000
 """A longer text is masked in a thread, since queries may share this process."""
-_STAGES = {"parser": "parse", "embedder": "chunk"}
 logger = logging.getLogger("lectern.worker")
 
 
@@ -39,13 +42,23 @@ logger = logging.getLogger("lectern.worker")
 class Task:
     """One message to act on: the newest about its document among those that were read together.
 
-    `time_ms` is when the log took it, in milliseconds since 1970 UTC.
+    `time_ms` is when the log took it, in milliseconds since 1970 UTC. `replaced` are older messages about the document
+    that are done when this one is. `attempts` failed so far, the first of them at `since` of the worker's own clock.
     """
 
     message: DocumentMessage
     position: Position
     version: int
     time_ms: int = 0
+    traceparent: str | None = None
+    replaced: tuple[Position, ...] = ()
+    attempts: int = 0
+    since: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """Which document it is about."""
+        return self.message.document.id
 
     @property
     def scope(self) -> Scope:
@@ -64,6 +77,20 @@ class Fault:
 
 
 @dataclass(frozen=True, slots=True)
+class Again:
+    """Why a document has to come back later, for the world's sake: others went through and it did not."""
+
+    stage: str
+    detail: str
+    retry_after_seconds: float | None = None
+
+    @classmethod
+    def after(cls, stage: str, error: DependencyError) -> Again:
+        """What `error` of a stage says."""
+        return cls(stage, str(error), error.retry_after_seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What is to be written for a task.
 
@@ -76,6 +103,7 @@ class Plan:
     before: DocumentRecord | None = None
     settled: bool = False
     fault: Fault | None = None
+    again: Again | None = None
     title: str = ""
     metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
     chunks: tuple[ChunkText, ...] = ()
@@ -95,7 +123,7 @@ class Preparer:
     store: VectorStore
     embedder: Embedder
     parser: Parser
-    retry: Retry
+    attempts: Attempts
     metrics: WorkerMetrics
     failpoint: Failpoint
 
@@ -103,9 +131,8 @@ class Preparer:
         """The plan for a task. Raises `ConfigurationError` only: then no document can be prepared."""
         before: DocumentRecord | None = None
         try:
-            document = task.message.document.id
-            before = await self.retry.call(
-                lambda: self.store.get_record(self.collection, task.scope, document), forever=True
+            before = await self.attempts.patient(
+                lambda: self.store.get_record(self.collection, task.scope, task.message.document.id)
             )
             if before is not None and before.version >= task.version:
                 return Plan(task, before, settled=True)
@@ -114,10 +141,8 @@ class Preparer:
             return await self._chunked(task, task.message, before)
         except DocumentError as error:
             return Plan(task, before, fault=Fault(error.stage, error.reason, str(error)))
-        except DependencyError as error:
-            stage = _STAGES.get(error.dependency, "fetch")
-            fault = Fault(stage, "DependencyFailed", str(error), self.retry.max_attempts)
-            return Plan(task, before, fault=fault)
+        except _NotNow as error:
+            return Plan(task, before, again=error.again)
         except ConfigurationError:
             raise
         except Exception as error:  # noqa: BLE001 a defect of ours must not stop all documents behind this one
@@ -125,24 +150,23 @@ class Preparer:
 
     async def _chunked(self, task: Task, put: Put, before: DocumentRecord | None) -> Plan:
         self._check(put)
-        self.failpoint("fetch")
-        with self.metrics.stage("fetch"):
-            data = await self.retry.call(lambda: self.blobs.get(put.sha256), forever=True)
-        self.failpoint("parse")
-        with self.metrics.stage("parse"):
-            parsed = await self.retry.call(lambda: self.parser.parse(data, put.media_type), forever=True)
-        self.failpoint("mask")
-        with self.metrics.stage("mask"):
-            parsed, put = await self._masked(parsed, put)
+        data = await self._stage("fetch", lambda: self.blobs.get(put.sha256), harmless=lambda: self.blobs.get(ABSENT))
+        parsed = await self._stage(
+            "parse",
+            lambda: self.parser.parse(data, put.media_type),
+            harmless=lambda: self.parser.parse(b"word", "text/plain"),
+        )
+        parsed, put = await self._stage("mask", lambda: self._masked(parsed, put))
         title = self.masking.text(title_of(put, parsed))
-        self.failpoint("chunk")
-        with self.metrics.stage("chunk"):
-            chunks = await self.retry.call(lambda: chunk(parsed, self.rules, self.embedder.tokenize, title=title))
+        chunks = await self._stage(
+            "chunk",
+            lambda: chunk(parsed, self.rules, self.embedder.tokenize, title=title),
+            harmless=lambda: self.embedder.tokenize(["word"]),
+        )
         known: Mapping[str, NDArray[np.float32]] = {}
         if before is not None and before.state is DocumentState.INDEXED:
-            document = put.document.id
-            known = await self.retry.call(
-                lambda: self.store.known_vectors(self.collection, task.scope, document), forever=True
+            known = await self.attempts.patient(
+                lambda: self.store.known_vectors(self.collection, task.scope, put.document.id)
             )
         digests = tuple(ids.text_digest(each.embedded) for each in chunks)
         return Plan(
@@ -154,6 +178,25 @@ class Preparer:
             digests=digests,
             known=known,
         )
+
+    async def _stage(
+        self,
+        name: str,
+        operation: Callable[[], Awaitable[Result]],
+        *,
+        harmless: Callable[[], Awaitable[object]] | None = None,
+    ) -> Result:
+        """The result of one stage. Raises `_NotNow` where the world fails this document and answers `harmless`."""
+
+        async def run() -> Result:
+            self.failpoint(name)
+            return await operation()
+
+        try:
+            with self.metrics.stage(name):
+                return await self.attempts.judged(run, harmless or _nothing)
+        except DependencyError as error:
+            raise _NotNow(Again.after(name, error)) from error
 
     async def _masked(self, parsed: ParsedDocument, put: Put) -> tuple[ParsedDocument, Put]:
         """The document, and its message's title and metadata, without what must not reach the index."""
@@ -181,6 +224,18 @@ class Preparer:
                 stage="fetch",
                 reason="TooLarge",
             )
+
+
+class _NotNow(Exception):
+    """The document has to come back."""
+
+    def __init__(self, again: Again) -> None:
+        super().__init__(again.detail)
+        self.again = again
+
+
+async def _nothing() -> None:
+    """Answer: a stage that asks nobody cannot find anybody away."""
 
 
 def title_of(put: Put, parsed: ParsedDocument) -> str:

@@ -1,7 +1,8 @@
 """Embeds what a batch of documents needs, each text once, in calls of the size that the model likes.
 
 The worker's second stage. A batch that fails for one text's sake is halved until the document is found that the text
-belongs to, so that the others are not lost with it and few calls are made again.
+belongs to, so that the others are not lost with it and few calls are made again. Whether it is one text's sake is told
+by a harmless call: while that fails as well, the model is away, which is no text's fault, and is waited for.
 """
 
 from __future__ import annotations
@@ -14,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lectern_contract.errors import DependencyError, DocumentError
-from lectern_runtime.embed.prepare import Failpoint, Fault, Plan, unexpected
-from lectern_runtime.embed.retry import Retry
+from lectern_runtime.embed.attempts import Attempts
+from lectern_runtime.embed.prepare import Again, Fault, Plan, unexpected
 from lectern_runtime.embed.vector_cache import VectorCache
 from lectern_runtime.errors import EmbedderFailed
+from lectern_runtime.failpoints import Failpoint
 from lectern_runtime.ports import Embedder, EmbedderInfo
+from lectern_runtime.telemetry import genai
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Vector = NDArray[np.float32]
@@ -32,6 +35,7 @@ class _Text:
 
 
 _HARMLESS = _Text("", "word", 1)
+_SPECIAL_TOKENS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +45,17 @@ class Vectorizer:
     embedder: Embedder
     info: EmbedderInfo
     cache: VectorCache
-    retry: Retry
+    attempts: Attempts
     metrics: WorkerMetrics
     failpoint: Failpoint
 
     async def embed(self, plans: Sequence[Plan]) -> tuple[list[Plan], dict[str, Vector]]:
-        """The plans, some of them now with a fault, and a vector for the digest of every text that is not known."""
+        """The plans, some now with a fault or to come again, and a vector for the digest of every text not known."""
         if not any(_missing(plan) for plan in plans):
             return list(plans), {}
         plans = await self._recalled(plans)
         vectors: dict[str, Vector] = {}
-        self.failpoint("embed")
-        judged = await self._judged(plans, vectors, self.retry)
+        judged = await self._judged(plans, vectors)
         await self.cache.put(vectors)
         return judged, vectors
 
@@ -67,57 +70,33 @@ class Vectorizer:
             for plan in plans
         ]
 
-    async def _judged(self, plans: Sequence[Plan], vectors: dict[str, Vector], retry: Retry) -> list[Plan]:
-        """The plans, those with a fault that cannot be embedded; adds to `vectors` what the others need."""
+    async def _judged(self, plans: Sequence[Plan], vectors: dict[str, Vector]) -> list[Plan]:
+        """The plans, those marked that cannot be embedded; adds to `vectors` what the others need."""
         missing = {each.digest: each for plan in plans for each in _missing(plan) if each.digest not in vectors}
         try:
-            vectors |= await self._call_all(list(missing.values()), retry)
-        except (DocumentError, DependencyError):
+            await self._call_all(list(missing.values()), vectors, alone=len(plans) == 1)
+        except (DocumentError, DependencyError) as error:
             if len(plans) == 1:
-                return [await self._alone(plans[0], vectors)]
-            middle, once = len(plans) // 2, replace(self.retry, max_attempts=1)
-            first = await self._judged(plans[:middle], vectors, once)
-            return first + await self._judged(plans[middle:], vectors, once)
+                return [_marked(plans[0], error)]
+            middle = len(plans) // 2
+            first = await self._judged(plans[:middle], vectors)
+            return first + await self._judged(plans[middle:], vectors)
         return list(plans)
 
-    async def _alone(self, plan: Plan, vectors: dict[str, Vector]) -> Plan:
-        """The plan of the only document that fails, with a fault unless it can be embedded after all."""
-        missing = [each for each in _missing(plan) if each.digest not in vectors]
-        try:
-            vectors |= await self._insisted(missing)
-        except DocumentError as error:
-            return replace(plan, fault=Fault("embed", error.reason, str(error)))
-        except DependencyError as error:
-            return replace(plan, fault=Fault("embed", "DependencyFailed", str(error), self.retry.max_attempts))
-        return plan
-
-    async def _insisted(self, texts: list[_Text]) -> dict[str, Vector]:
-        """Vectors of one document. Raises `DependencyError` only when the model answers others and not this one.
-
-        While it does not answer a harmless word either, it is away, which is no text's fault, and is waited for.
-        """
-        once = replace(self.retry, max_attempts=1)
-        attempt = 1
-        while True:
-            try:
-                return await self._call_all(texts, once)
-            except DependencyError as error:
-                if attempt >= self.retry.max_attempts:
-                    raise
-                await self.retry.sleep(self.retry.delay(attempt, error.retry_after_seconds))
-                await self.retry.call(partial(self._call, [_HARMLESS]), forever=True)
-            attempt += 1
-
-    async def _call_all(self, texts: list[_Text], retry: Retry) -> dict[str, Vector]:
-        found: dict[str, Vector] = {}
+    async def _call_all(self, texts: list[_Text], vectors: dict[str, Vector], *, alone: bool) -> None:
         for call in self._calls(texts):
-            with self.metrics.stage("embed"):
-                vectors = await retry.call(partial(self._call, call))
-            found.update(zip((each.digest for each in call), vectors, strict=True))
-            self.metrics.embedded_tokens.inc(sum(each.tokens for each in call))
-        return found
+            # The texts of a document that is alone have to stand against a call of their own weight: a model may be
+            # too busy for them and still have time for a word.
+            harmless = [_like(each) for each in call] if alone else [_HARMLESS]
+            tokens = sum(each.tokens for each in call)
+            with self.metrics.stage("embed"), genai.embeddings(self.info.model, texts=len(call)) as span:
+                found = await self.attempts.judged(partial(self._call, call), partial(self._call, harmless))
+                span.note(genai.used(input_tokens=tokens))
+            vectors.update(zip((each.digest for each in call), found, strict=True))
+            self.metrics.embedded_tokens.inc(tokens)
 
     async def _call(self, call: Sequence[_Text]) -> NDArray[np.float32]:
+        self.failpoint("embed")
         try:
             vectors = await self.embedder.embed([each.text for each in call])
         except (DocumentError, DependencyError):
@@ -151,8 +130,19 @@ class Vectorizer:
         return calls
 
 
+def _marked(plan: Plan, error: DocumentError | DependencyError) -> Plan:
+    if isinstance(error, DocumentError):
+        return replace(plan, fault=Fault("embed", error.reason, str(error)))
+    return replace(plan, again=Again.after("embed", error))
+
+
+def _like(text: _Text) -> _Text:
+    """A text of about as many tokens that nobody can object to."""
+    return _Text("", " ".join(["word"] * max(1, text.tokens - _SPECIAL_TOKENS)), text.tokens)
+
+
 def _missing(plan: Plan) -> list[_Text]:
-    if plan.settled or plan.fault is not None:
+    if plan.settled or plan.fault is not None or plan.again is not None:
         return []
     return [
         _Text(digest, chunk.embedded, chunk.embedded_tokens)

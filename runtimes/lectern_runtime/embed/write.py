@@ -8,6 +8,7 @@ repeats at most the event. Events of a batch are published together, since each 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -19,14 +20,17 @@ from lectern_contract import ids, messages
 from lectern_contract.errors import DocumentError
 from lectern_contract.messages import Change, DeadLetter, DocumentEvent, DocumentRef, Envelope, Put
 from lectern_contract.payload import ChunkPayload, DocumentRecord, DocumentState
-from lectern_runtime.embed.prepare import Failpoint, Fault, Plan, Task, unexpected
-from lectern_runtime.embed.retry import Retry
+from lectern_runtime.embed.attempts import Attempts
+from lectern_runtime.embed.prepare import Fault, Plan, Task, unexpected
+from lectern_runtime.failpoints import Failpoint
 from lectern_runtime.ports import Chunk, Log, OutgoingRecord, VectorStore
 from lectern_runtime.sparse import SparseEncoder
+from lectern_runtime.telemetry import tracing
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Vectors = Mapping[str, NDArray[np.float32]]
 Outcome = Literal["indexed", "deleted", "failed", "skipped"]
+logger = logging.getLogger("lectern.worker")
 THREAD_CHUNKS = 200
 """More chunks are made in a thread, since queries may share this process."""
 _CHANGES = {
@@ -66,7 +70,7 @@ class Writer:
     log: Log
     store: VectorStore
     sparse: SparseEncoder | None
-    retry: Retry
+    attempts: Attempts
     metrics: WorkerMetrics
     failpoint: Failpoint
     now: Callable[[], str]
@@ -99,8 +103,7 @@ class Writer:
         """Publish the events of documents that were written."""
         events = [each.event for each in written if each.event is not None]
         if events:
-            self.failpoint("event")
-            await self.retry.call(lambda: self.log.publish(self.events_topic, events), forever=True)
+            await self._published("event", self.events_topic, events)
 
     def _repeated(self, plan: Plan) -> OutgoingRecord | None:
         """Say again what a record says that this very message led to: the event may not have been written."""
@@ -111,20 +114,29 @@ class Writer:
 
     async def _failed(self, plan: Plan, fault: Fault) -> Written:
         """Give a document up. Its older text is outdated, so that it goes from the index as well."""
-        self.failpoint("dead-letter")
         letter = _outgoing(self._dead_letter(plan.task, fault))
-        await self.retry.call(lambda: self.log.publish(self.dead_letters_topic, [letter]), forever=True)
-        self.metrics.dead_letters.labels(reason=fault.reason).inc()
+        await self._published("dead-letter", self.dead_letters_topic, [letter])
+        self.metrics.given_up(fault.reason)
+        told = {"stage": fault.stage, "reason": fault.reason, "attempts": fault.attempts}
+        logger.warning("gave a document up", extra=told)
         superseded = await self._stored(plan.task, _record(plan, fault), [])
         event = None if superseded else self._event(plan.task, Change.FAILED, 0)
         return Written(Done(plan.task.message.document, "failed", reason=fault.reason), event)
 
     async def _stored(self, task: Task, record: DocumentRecord, chunks: list[Chunk]) -> bool:
-        self.failpoint("write")
-        result = await self.retry.call(
-            lambda: self.store.write_document(self.collection, task.scope, record, chunks), forever=True
+        result = await self.attempts.patient(
+            lambda: self.store.write_document(self.collection, task.scope, record, chunks)
         )
         return result.superseded
+
+    async def _published(self, name: str, topic: str, records: Sequence[OutgoingRecord]) -> None:
+        """Publish, past the failpoint `name`; a log that is away is waited for."""
+
+        async def publish() -> None:
+            self.failpoint(name)
+            await self.log.publish(topic, records)
+
+        await self.attempts.patient(publish)
 
     def _event(self, task: Task, change: Change, chunks: int) -> OutgoingRecord:
         event = DocumentEvent(document=task.message.document, change=change, version=task.version, chunks=chunks)
@@ -145,7 +157,11 @@ class Writer:
     def _envelope(self, task: Task, what: str, body: DocumentEvent | DeadLetter) -> Envelope:
         # The id says which occurrence it is, so that a reader can tell a repetition from a second one.
         return Envelope(
-            id=f"{task.message.document.id}-{task.version}-{what}", source=self.origin, time=self.now(), data=body
+            id=f"{task.message.document.id}-{task.version}-{what}",
+            source=self.origin,
+            time=self.now(),
+            traceparent=tracing.carried() or task.traceparent,
+            data=body,
         )
 
     def _chunks(self, plan: Plan, vectors: Vectors) -> list[Chunk]:

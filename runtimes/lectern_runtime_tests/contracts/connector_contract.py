@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from lectern_runtime.ingest.connector import (
     Fetched,
     Gone,
     Item,
+    Known,
     Listed,
     Listing,
     Means,
@@ -38,20 +39,31 @@ DOCUMENTS = {
     "docs-2/d.md": b"delta" * 1000,
     "empty.txt": b"",
 }
-ODD_NAMES = ("with space.md", "50% #1?&=+.md", "\u00e4\u00df\u20ac/\u6587\u66f8.md", "e\u0301.md", "quote'\".md")
+ODD_NAMES: tuple[str, ...] = (
+    "with space.md",
+    "50% #1?&=+.md",
+    "\u00e4\u00df\u20ac/\u6587\u66f8.md",
+    "e\u0301.md",
+    "quote'\".md",
+)
+
+
+NO_EXEMPTION: Mapping[str, str] = {}
 
 
 class SourceUnderTest(Protocol):
     """A source that the suite may fill and break.
 
     `etags` says that a document at rest has an etag, `deltas` that a cursor is given and taken. `odd_names` are those
-    of `ODD_NAMES` that a document of this source can have.
+    of `ODD_NAMES` that a document of this source can have. `exempt` has the tests whose rule cannot hold for this kind
+    of source, each with the reason; a rule that holds in spite of it fails the suite, so that none is listed in vain.
     """
 
     etags: bool
     deltas: bool
     can_be_empty: bool
     odd_names: tuple[str, ...]
+    exempt: Mapping[str, str]
 
     async def put(self, path: str, data: bytes) -> None:
         """Make or replace the document at `path`; it is at rest when this returns, if the source has rest."""
@@ -123,7 +135,40 @@ async def seen(connector: Connector, known: KnownBefore | None = None) -> Seen:
     return Seen(listing, items, listing.cursor())
 
 
+@dataclass
+class Breaking:
+    """A connector whose source breaks down once the first item was listed."""
+
+    connector: Connector
+    source: SourceUnderTest
+    broke: bool = False
+
+    async def list(self, known: Known) -> Listing:
+        listing = await self.connector.list(known)
+        return replace(listing, items=self._items(listing.items))
+
+    async def _items(self, items: AsyncIterator[Item]) -> AsyncIterator[Item]:
+        async for item in items:
+            if not self.broke:
+                await self.source.break_down()
+                self.broke = True
+            yield item
+
+    async def fetch(self, listed: Listed) -> Fetched:
+        return await self.connector.fetch(listed)
+
+    async def close(self) -> None:
+        await self.connector.close()
+
+
 class ConnectorContract:
+    @pytest.fixture(autouse=True)
+    def exempted(self, request: pytest.FixtureRequest, source: SourceUnderTest) -> None:
+        """Expect a rule not to hold from which the source is exempt."""
+        assert [name for name in source.exempt if not hasattr(ConnectorContract, name)] == []
+        if (reason := source.exempt.get(request.node.originalname)) is not None:
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
     @pytest.fixture
     def asked(self) -> Asked:
         return Asked()
@@ -246,6 +291,20 @@ class ConnectorContract:
         assert not isinstance(caught.value, SourceEmpty)
         assert ";" in str(caught.value), "cause and next step"
 
+    async def test_a_source_that_breaks_down_in_the_middle_of_a_run_deletes_nothing(
+        self, source: SourceUnderTest, connector: Connector, tmp_path: Path
+    ) -> None:
+        await fill(source)
+        async with pipeline(tmp_path / "pipeline") as pipe:
+            report = await pipe.run(source.settings(), source=connector, clock=source.clock)
+            assert (report.published, report.failed) == (len(DOCUMENTS), 0), report.message
+            for path in DOCUMENTS:
+                await source.put(path, b"changed")
+            breaking = Breaking(connector, source)
+            report = await pipe.run(source.settings(), source=breaking, clock=source.clock)
+            assert breaking.broke
+            assert (report.deleted, report.published + report.failed > 0 or report.result == "Failed") == (0, True)
+
     async def test_an_empty_source_says_so(self, source: SourceUnderTest, connector: Connector) -> None:
         if source.can_be_empty:
             with pytest.raises(SourceEmpty):
@@ -314,6 +373,15 @@ class ConnectorContract:
             await source.break_down()
             report = await pipe.run(source.settings(), source=connector, clock=source.clock)
             assert (report.result, report.reason, report.deleted) == ("Failed", "SourceUnavailable", 0)
+
+
+async def kept_until_the_next_listing(source: SourceUnderTest, connector: Connector) -> None:
+    """Hold a source that reads as it lists to what it keeps of a document which vanishes after that."""
+    await fill(source)
+    found = (await seen(connector)).listed
+    await source.remove("a.md")
+    assert (await connector.fetch(found["a.md"])).data == DOCUMENTS["a.md"]
+    assert "a.md" not in (await seen(connector)).listed
 
 
 async def fill(source: SourceUnderTest) -> None:

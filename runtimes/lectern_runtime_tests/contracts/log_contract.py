@@ -199,6 +199,20 @@ class LogContract:
         assert pairs(await waiting) == [("a", "1")]
         await consumer.close()
 
+    async def test_paused_partitions_give_nothing_until_they_go_on_where_they_stood(self, log: Log, topic: str) -> None:
+        published = await log.publish(topic, records(*((f"k{number}", "x") for number in range(30))))
+        paused = {0, 1}
+        consumer = await log.subscribe(topic, group="g")
+        consumer.pause(paused)
+        others = await take(consumer, sum(each.partition not in paused for each in published))
+        consumer.pause(range(PARTITIONS))
+        assert list(await consumer.poll(max_records=9, timeout_seconds=0.05)) == []
+        consumer.pause(())
+        rest = await take(consumer, 30 - len(others))
+        assert {each.position.partition for each in others} == {2}
+        assert {each.position for each in (*others, *rest)} == set(published)
+        await consumer.close()
+
     # ------------------------------------------------------------------------------------- groups
 
     async def test_without_a_commit_everything_comes_again_after_a_restart(

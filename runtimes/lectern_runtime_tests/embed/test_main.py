@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lectern_contract import settings, wiring
+from lectern_contract import query_wiring, settings, wiring
 from lectern_runtime import programs
 from lectern_runtime.embed import __main__ as program
 from lectern_runtime_tests.contract.test_settings import REMOTE, endpoint, knowledge_base
@@ -24,7 +24,7 @@ def written(directory: Path, content: settings.AnySettings) -> str:
     ("content", "words"),
     [
         (wiring.worker_settings(knowledge_base(**REMOTE), generation=1), "spec.embedding asks for m with 8 dimensions"),
-        (wiring.query_settings(endpoint(), {"docs": knowledge_base()}), "this program is the worker runtime"),
+        (query_wiring.query_settings(endpoint(), {"docs": knowledge_base()}), "this program is the worker runtime"),
         (wiring.worker_settings(knowledge_base(), generation=1), "has no data directory"),
     ],
 )

@@ -30,7 +30,7 @@ def killer(point: str, nth: int) -> Callable[[str], None]:
 
 async def main(root: Path, source: Path, point: str, nth: int) -> None:
     failpoint = killer(point, nth)
-    async with pipeline(root, source) as pipe:
+    async with pipeline(root, source, failpoint=failpoint) as pipe:
         settings = connector_settings(source, max_document_bytes=4096)
         await pipe.run(settings, failpoint=failpoint)
         await pipe.index(failpoint=failpoint)
