@@ -22,7 +22,7 @@ compile() { # name, then what to resolve
 compile bootstrap requirements/bootstrap.in
 compile build requirements/build.in
 compile dev pyproject.toml requirements/local.in --all-extras --group dev
-for extra in operator ingest worker ocr query; do
+for extra in operator ingest worker ocr query tracing; do
     compile "$extra" pyproject.toml --extra "$extra" --constraints "$new/dev.txt"
 done
 compile local pyproject.toml requirements/local.in --extra local --constraints "$new/dev.txt"

@@ -149,6 +149,6 @@ def test_lectern_up_accepts_the_resources_of_the_benchmarks(tmp_path: Path) -> N
     path = resources.write(tmp_path / "resources")
     (tmp_path / "pages").mkdir()
     planned = plan.make(manifests.read(path), mounts={resources.CLAIM: tmp_path / "pages"}, endpoint=None)
-    assert planned.query.exact_cache_ttl_seconds is None
+    assert planned.query.cache.exact is None
     assert planned.endpoint == resources.endpoint()
     assert dict(planned.knowledge_bases) == {resources.NAME: resources.knowledge_base()}

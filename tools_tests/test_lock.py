@@ -8,7 +8,7 @@ import pytest
 
 from tools import tree
 
-NAMES = ["bootstrap", "build", "dev", "operator", "ingest", "worker", "ocr", "query", "local"]
+NAMES = ["bootstrap", "build", "dev", "operator", "ingest", "worker", "ocr", "query", "tracing", "local"]
 UV = """#!/bin/sh
 echo "$*" >> "$CALLS"
 while [ "$1" != --output-file ]; do shift; done
@@ -46,7 +46,7 @@ def test_locks_are_resolved_with_hashes_and_without_addresses(locks: Path) -> No
     for call in calls:
         assert {"--universal", "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links"} <= set(call)
         assert "--upgrade" not in call
-    assert ["--constraints" in call for call in calls] == [False] * 3 + [True] * 6
+    assert ["--constraints" in call for call in calls] == [False] * 3 + [True] * 7
 
 
 def test_a_lock_that_says_the_same_is_not_touched(locks: Path) -> None:

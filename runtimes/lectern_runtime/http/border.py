@@ -21,7 +21,8 @@ from lectern_contract.errors import LecternError
 from lectern_runtime.http import problems
 from lectern_runtime.http.limits import Concurrency, Room
 from lectern_runtime.http.problems import Refused
-from lectern_runtime.telemetry.logging import described
+from lectern_runtime.telemetry.http_spans import of_request
+from lectern_runtime.telemetry.logging import about, described
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -83,8 +84,14 @@ class Border:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        passage = _Passage(scope, send, self._around)
+        with about(request_id=passage.request_id), of_request(scope) as traced:
+            passage.trace = traced.headers
+            await self._passed(passage, scope, receive)
+            traced.answered(getattr(scope.get("route"), "path", None), passage.status)
+
+    async def _passed(self, passage: _Passage, scope: Scope, receive: Receive) -> None:
         around = self._around
-        passage = _Passage(scope, send, around)
         worked_on = scope["path"].startswith("/v1/")
         try:
             async with self._admitted(scope, receive, worked_on=worked_on) as body:
@@ -153,6 +160,7 @@ class _Passage:
         self.began = around.clock()
         self.status: int | None = None
         self.code: str | None = None
+        self.trace: Mapping[str, str] = {}
         self._scope = scope
         self._send = send
         scope["lectern"] = {}
@@ -165,6 +173,7 @@ class _Passage:
             self.code = self._scope["lectern"].pop("code", None)
             headers = MutableHeaders(scope=message)
             headers["X-Request-ID"] = self.request_id
+            headers.update(self.trace)
             for name, value in _HEADERS.items():
                 headers.setdefault(name, value)
             if self._scope["path"].startswith("/v1/"):

@@ -33,7 +33,8 @@ from lectern_runtime.ports import Embedder, VectorStore
 from lectern_runtime.query.app import create_app
 from lectern_runtime.query.opening import Front
 from lectern_runtime.query.services import Services
-from lectern_runtime.telemetry.logging import configure
+from lectern_runtime.telemetry import exporting
+from lectern_runtime.telemetry.logging import configure, last_words
 
 DRAIN_SECONDS = 25  # below Kubernetes' 30 seconds between SIGTERM and SIGKILL
 logger = logging.getLogger("lectern.query")
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         loaded = programs.load_settings(options.settings, QuerySettings)
         configure(loaded.log_level)
-        asyncio.run(_serve(loaded, options.data_dir, host=options.host, port=options.port))
+        endpoint = f"{loaded.namespace}/{loaded.name}"
+        with exporting.traces("query", loaded.tracing, attributes={"lectern.endpoint": endpoint}):
+            asyncio.run(_serve(loaded, options.data_dir, host=options.host, port=options.port))
     except LecternError as error:
         logger.error("%s", error)
         return programs.exit_status(error)
@@ -112,7 +115,7 @@ async def _open(
         stores=stores,
         embedders=embedders,
         generator=ExtractiveGenerator(loaded.knowledge_bases[0].sparse_language),
-        cache=MemoryAnswerCache() if loaded.exact_cache_ttl_seconds is not None else None,
+        cache=MemoryAnswerCache() if loaded.cache.exact is not None else None,
         log=log,
         registry=registry,
         config_hash=config_hash(loaded),
@@ -120,4 +123,5 @@ async def _open(
 
 
 if __name__ == "__main__":
+    last_words()
     sys.exit(main())

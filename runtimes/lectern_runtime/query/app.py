@@ -50,7 +50,7 @@ def create_app(settings: QuerySettings, services: Services) -> FastAPI:
 
     app = _bare(services.version, lifespan=lifespan)
     app.state.runtime = Runtime(settings, services, metrics, pipeline)
-    concurrency = Concurrency(settings.max_concurrent, Problem.OVERLOADED)
+    concurrency = Concurrency(settings.resilience.max_concurrent, Problem.OVERLOADED)
     around = Surroundings(clock=services.clock, new_id=services.new_id, metrics=metrics, log=_access)
     rules = Rules(max_body_bytes=MAX_BODY_BYTES, body_seconds=_BODY_SECONDS, concurrency=concurrency)
     app.add_middleware(Border, rules=rules, around=around)

@@ -72,7 +72,7 @@ def _loaded(settings: QuerySettings) -> Loaded:
         settings_version=SETTINGS_VERSION,
         version=version("lectern"),
         generator="",
-        answer_cache=settings.exact_cache_ttl_seconds is not None,
+        answer_cache=settings.cache.exact is not None,
         knowledge_bases=[
             LoadedKnowledgeBase(
                 name=kb.name,

@@ -23,6 +23,7 @@ from lectern_runtime.query.retrieve import Retrieved, Retriever
 from lectern_runtime.query.schema import AnswerBody, CacheTier, PieceBody
 from lectern_runtime.query.services import Services
 from lectern_runtime.query.timing import Stopwatch
+from lectern_runtime.telemetry import genai
 from lectern_runtime.telemetry.query_metrics import QueryMetrics
 from lectern_runtime.terms import Terms
 
@@ -91,8 +92,9 @@ class Pipeline:
     async def _kept(self, key: str, watch: Stopwatch) -> Outcome | None:
         if self.cache is None:
             return None
-        with watch.stage("cache"):
+        with watch.stage("cache") as span:
             kept = await self.cache.get(key)
+            span.note({"lectern.cache.hit": kept is not None, "lectern.cache.tier": "exact"})
         if kept is None:
             self._metrics.cache_misses.inc()
         else:
@@ -140,9 +142,13 @@ class Pipeline:
             await self.cache.put(key, outcome, _documents(context), since=since)
         yield outcome
 
-    def _generated(self, asked: Asked, context: passages.Context) -> AsyncGenerator[AnswerPiece, None]:
+    async def _generated(self, asked: Asked, context: passages.Context) -> AsyncGenerator[AnswerPiece, None]:
+        generator = self._services.generator
         request = GenerationRequest(asked.question, context.passages, asked.max_tokens)
-        return _closable(self._services.generator.generate(request))
+        with genai.chat(generator.model, max_tokens=asked.max_tokens, passages=len(context.passages)):
+            async with aclosing(_closable(generator.generate(request))) as pieces:
+                async for piece in pieces:
+                    yield piece
 
     def _confidence(self, question: str, found: Retrieved) -> float:
         """The best support that one of the knowledge bases gives; 0 when nothing was found."""
@@ -204,7 +210,7 @@ def _terms(settings: QuerySettings) -> dict[str, Terms]:
 
 def _exact_cache(settings: QuerySettings, services: Services) -> ExactCache | None:
     """The exact layer, where one is asked for and somebody tells which documents change."""
-    if settings.exact_cache_ttl_seconds is None or services.cache is None or services.log is None:
+    if settings.cache.exact is None or services.cache is None or services.log is None:
         return None
     topics = [kb.events_topic for kb in settings.knowledge_bases]
-    return ExactCache(services.cache, services.log, topics, ttl_seconds=settings.exact_cache_ttl_seconds)
+    return ExactCache(services.cache, services.log, topics, ttl_seconds=settings.cache.exact.ttl_seconds)

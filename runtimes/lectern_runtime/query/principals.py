@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from lectern_contract.errors import ScopeDenied
+from lectern_contract.query_settings import AnonymousSettings
 from lectern_contract.scope import FilterValue, Principal, Scope
-from lectern_contract.settings import AnonymousSettings, QuerySettings
+from lectern_contract.settings import QuerySettings
 from lectern_runtime.http.problems import Refused
 from lectern_runtime.query.problems import Problem
 

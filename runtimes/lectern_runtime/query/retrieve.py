@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lectern_contract.errors import ConfigurationError, DependencyError
+from lectern_contract.query_settings import RetrievalSettings
 from lectern_contract.scope import Scope
-from lectern_contract.settings import QuerySettings, RetrievalSettings, SearchedKnowledgeBase
+from lectern_contract.settings import QuerySettings, SearchedKnowledgeBase
 from lectern_runtime.errors import CollectionUnknown, InputTooLong
 from lectern_runtime.http.problems import Refused
 from lectern_runtime.ports import Embedder, Hit, SearchRequest, SparseVector
@@ -24,6 +25,7 @@ from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.services import Services
 from lectern_runtime.query.timing import Stopwatch
 from lectern_runtime.sparse import SparseEncoder
+from lectern_runtime.telemetry import genai
 
 Dense = NDArray[np.float32]
 
@@ -114,15 +116,17 @@ class Retriever:
         for name in names:
             groups.setdefault(self._embedder_key(name), []).append(name)
         embedded = await asyncio.gather(
-            *(
-                embed_question(self._services.embedders[members[0]], prefix + question)
-                for (_, prefix), members in groups.items()
-            )
+            *(self._vector(members[0], prefix + question) for (_, prefix), members in groups.items())
         )
         vectors = {
             name: vector for members, (vector, _) in zip(groups.values(), embedded, strict=True) for name in members
         }
         return vectors, any(cut for _, cut in embedded)
+
+    async def _vector(self, name: str, text: str) -> tuple[Dense, bool]:
+        model = self._bases[name].embedder
+        with genai.embeddings(model.model, dimensions=model.dimensions, texts=1):
+            return await embed_question(self._services.embedders[name], text)
 
     async def _search(
         self,
@@ -139,14 +143,16 @@ class Retriever:
         if request is None:
             return ()
         store = self._services.stores[kb.name]
-        try:
-            hits = await store.search(collection, scope, request)
-        except CollectionUnknown:
-            # The alias moved and the old generation was dropped since this request began: once more, in the new one.
-            now = await store.resolve_alias(kb.alias)
-            if now is None:
-                raise
-            collection, hits = now, await store.search(now, scope, request)
+        with genai.retrieval(kb.name, candidates=request.candidates) as span:
+            try:
+                hits = await store.search(collection, scope, request)
+            except CollectionUnknown:
+                # The alias moved and the old generation was dropped since this request began: again, in the new one.
+                now = await store.resolve_alias(kb.alias)
+                if now is None:
+                    raise
+                collection, hits = now, await store.search(now, scope, request)
+            span.note({"lectern.hits": len(hits)})
         return tuple(Found(hit, kb.name, collection) for hit in hits)
 
     def _fused(self, found: Mapping[str, tuple[Found, ...]]) -> tuple[Found, ...]:

@@ -48,12 +48,12 @@ def runtime_of(request: Request) -> Runtime:
 def visit(request: Request) -> Visit:
     """Authenticate the request and start its clock; raises `Refused`."""
     runtime = runtime_of(request)
-    principal = principals.authenticate(request.headers.items(), runtime.settings.anonymous)
+    principal = principals.authenticate(request.headers.items(), runtime.settings.auth.anonymous)
     return Visit(
         runtime=runtime,
         principal=principal,
         request_id=request_id_of(request),
-        deadline=asyncio.get_running_loop().time() + runtime.settings.timeout_seconds,
+        deadline=asyncio.get_running_loop().time() + runtime.settings.resilience.timeout_seconds,
         watch=Stopwatch(runtime.services.clock),
     )
 

@@ -1,9 +1,12 @@
-"""Measures the stages of one request; the sums become `timings`, the `Server-Timing` header and a histogram."""
+"""Measures the stages of one request: `timings`, the `Server-Timing` header, a histogram, and spans."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+from lectern_runtime.telemetry import tracing
+from lectern_runtime.telemetry.tracing import Span
 
 
 class Stopwatch:
@@ -15,11 +18,12 @@ class Stopwatch:
         self._stages: dict[str, float] = {}
 
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside under `name`, also when it fails."""
+    def stage(self, name: str) -> Iterator[Span]:
+        """Time what happens inside under `name`, also when it fails, and record it as a span."""
         began = self._clock()
         try:
-            yield
+            with tracing.span(name) as span:
+                yield span
         finally:
             self._stages[name] = self._stages.get(name, 0.0) + (self._clock() - began) * 1000
 

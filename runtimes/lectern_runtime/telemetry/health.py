@@ -7,6 +7,8 @@ the event loop is busy. The query runtime has the same four as routes of its API
 from __future__ import annotations
 
 import json
+import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +19,9 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from lectern_contract.errors import ConfigurationError
+from lectern_runtime.telemetry.logging import described
 
+logger = logging.getLogger("lectern.health")
 REQUEST_SECONDS = 5
 Reply = tuple[HTTPStatus, str, bytes]
 
@@ -70,6 +74,11 @@ def serving(
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say which kind of error a probe ended in, as a log line: the base class prints a traceback."""
+        error = sys.exc_info()[1]
+        logger.debug("a probe was not answered", extra=described(error) if error is not None else {})
 
 
 def _json(status: HTTPStatus, body: Mapping[str, object]) -> Reply:

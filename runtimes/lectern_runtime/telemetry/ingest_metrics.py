@@ -12,6 +12,10 @@ from time import perf_counter
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from lectern_runtime.telemetry import tracing
+from lectern_runtime.telemetry.bounded import Bounded
+from lectern_runtime.telemetry.tracing import Attributes, Span
+
 STAGE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 FRESHNESS_BUCKETS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800, 7200)
 """Seconds."""
@@ -37,6 +41,7 @@ class WorkerMetrics:
     """What a worker made of document messages, and how long each stage took."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._source, self._reason = Bounded(), Bounded()
         self.documents = Counter(
             "rag_ingestion_events_total",
             "Document messages by source and result: indexed, unchanged, deleted, failed, skipped, unreadable.",
@@ -90,15 +95,33 @@ class WorkerMetrics:
             buckets=FRESHNESS_BUCKETS,
             registry=registry,
         )
+        self.parked = Gauge(
+            "lectern_worker_parked_documents",
+            "Documents that the world fails while others go through, and that are tried again later.",
+            registry=registry,
+        )
         self.lag = Gauge(
             "lectern_worker_lag_messages", "Messages between the committed place and the end.", registry=registry
         )
 
+    def done(self, *, source: str, status: str) -> None:
+        """Count a document message by what became of it."""
+        self.documents.labels(source=self._source(source), status=status).inc()
+
+    def shown(self, *, source: str, seconds: float) -> None:
+        """Observe how long a document took from the log to the index."""
+        self.freshness_seconds.labels(source=self._source(source)).observe(seconds)
+
+    def given_up(self, reason: str) -> None:
+        """Count a document that went to the dead letters."""
+        self.dead_letters.labels(reason=self._reason(reason)).inc()
+
     @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Time what happens inside as one observation of the stage `name`."""
+    def stage(self, name: str, attributes: Attributes = tracing.NONE) -> Iterator[Span]:
+        """Time what happens inside as one observation of the stage `name`, and as a span of what is under way."""
         began = perf_counter()
         try:
-            yield
+            with tracing.inside(name, attributes) as span:
+                yield span
         finally:
             self.stage_seconds.labels(stage=name).observe(perf_counter() - began)

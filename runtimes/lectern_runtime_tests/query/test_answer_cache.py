@@ -9,14 +9,13 @@ import pytest
 from fastapi import FastAPI
 
 from lectern_contract.messages import Change
-from lectern_contract.settings import AnonymousSettings
 from lectern_runtime.errors import LogError
 from lectern_runtime.query.runtime import Runtime
 from lectern_runtime_tests.query.conftest import RETURNS
-from lectern_runtime_tests.query.world import ACME_SECRET, World, calling, query_settings
+from lectern_runtime_tests.query.world import ACME_SECRET, World, anonymous, cached, calling, query_settings
 
 QUESTION = "When is a refund paid to the card?"
-CACHED = query_settings(exact_cache_ttl_seconds=60)
+CACHED = query_settings(cache=cached())
 
 
 async def heard(app: FastAPI) -> None:
@@ -106,9 +105,7 @@ async def test_who_asks_after_an_event_does_not_share_what_was_found_before(worl
 async def test_other_readers_never_share_an_answer(world: World) -> None:
     await world.put("returns.md", RETURNS.replace("five", "two"), partition=ACME_SECRET)
     for levels, days in ((("public",), "five"), (("secret",), "two"), (("public",), "five")):
-        settings = query_settings(
-            exact_cache_ttl_seconds=60, anonymous=AnonymousSettings(tenant="acme", access_levels=levels)
-        )
+        settings = query_settings(cache=cached(), auth=anonymous("acme", *levels))
         app = world.app(settings)
         async with calling(app) as client:
             await heard(app)

@@ -27,7 +27,7 @@ from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.query.app import create_app, openapi_document
 from lectern_runtime.telemetry.logging import JsonFormatter, configure
-from lectern_runtime_tests.query.world import World, calling, knowledge_base, query_settings
+from lectern_runtime_tests.query.world import World, cached, calling, knowledge_base, query_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 QUESTION = "When is a refund paid to the card?"
@@ -261,7 +261,7 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
         source=contract.InProcessModel(),
     )
     path, data = tmp_path / "settings.json", tmp_path / "data"
-    settings = query_settings(knowledge_bases=(knowledge_base(embedder=embedder),), exact_cache_ttl_seconds=60)
+    settings = query_settings(knowledge_bases=(knowledge_base(embedder=embedder),), cache=cached())
     path.write_text(contract.canonical(settings))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 
 from lectern_contract import ids, messages, names
+from lectern_contract import query_settings as of_query
 from lectern_contract import settings as contract
 from lectern_contract.ids import DocumentId
 from lectern_contract.messages import Change, DocumentEvent, DocumentRef, Envelope
@@ -250,6 +251,7 @@ def knowledge_base(name: str = "guides", **changes: Any) -> contract.SearchedKno
         "name": name,
         "alias": names.alias(NAMESPACE, name),
         "events_topic": names.topic(NAMESPACE, name, Topic.EVENTS),
+        "audit_topic": names.topic(NAMESPACE, name, Topic.AUDIT),
         "access_levels": ("public", "secret"),
         "filterable_fields": ("product", "year"),
         "embedder": contract.EmbedderSettings(
@@ -267,8 +269,20 @@ def knowledge_base(name: str = "guides", **changes: Any) -> contract.SearchedKno
     return contract.SearchedKnowledgeBase(**{**given, **changes})
 
 
+def anonymous(tenant: str, *levels: str) -> of_query.AuthSettings:
+    """What lets everybody read those levels of the tenant, and nobody anything else."""
+    everybody = of_query.AnonymousSettings(tenant=tenant, access_levels=levels)
+    return of_query.AuthSettings(anonymous=everybody, jwt=None, api_keys_directory=None)
+
+
+def cached(*, seconds: int = 60) -> of_query.AnswerCacheSettings:
+    """A cache of exact answers in memory."""
+    exact = of_query.ExactCacheSettings(ttl_seconds=seconds, stale_seconds=0)
+    return of_query.AnswerCacheSettings(redis=None, exact=exact, semantic=None)
+
+
 def query_settings(**changes: Any) -> contract.QuerySettings:
-    """Settings of the endpoint `desk`; fields of `retrieval` may be changed by their own names."""
+    """Settings of the endpoint `desk`; fields of `retrieval` and `resilience` may be changed by their own names."""
     retrieval: dict[str, Any] = {
         "mode": "Hybrid",
         "candidates": 50,
@@ -277,19 +291,34 @@ def query_settings(**changes: Any) -> contract.QuerySettings:
         "sparse_weight": 1.5,
         "min_score": 0.3,
         "context_token_budget": 2048,
+        "follow_ups": "Join",
+        "variants": 1,
     }
-    retrieval.update({name: changes.pop(name) for name in list(changes) if name in retrieval})
+    resilience: dict[str, Any] = {
+        "timeout_seconds": 30,
+        "max_concurrent": 64,
+        "failure_threshold": 5,
+        "open_seconds": 60,
+        "fallbacks": ("StaleCache", "Extractive"),
+    }
+    for part in (retrieval, resilience):
+        part.update({name: changes.pop(name) for name in list(changes) if name in part})
     given: dict[str, Any] = {
         "namespace": NAMESPACE,
         "name": "desk",
         "knowledge_bases": (knowledge_base(),),
-        "retrieval": contract.RetrievalSettings(**retrieval),
-        "anonymous": contract.AnonymousSettings(tenant="acme", access_levels=("public",)),
-        "exact_cache_ttl_seconds": None,
-        "timeout_seconds": 30,
-        "max_concurrent": 64,
+        "retrieval": of_query.RetrievalSettings(**retrieval),
+        "reranker": None,
+        "generation": None,
+        "cache": of_query.AnswerCacheSettings(redis=None, exact=None, semantic=None),
+        "auth": anonymous("acme", "public"),
+        "rate_limit": of_query.RateLimitSettings(requests_per_minute=1_000_000, burst=1_000_000),
+        "resilience": of_query.ResilienceSettings(**resilience),
+        "jobs": None,
+        "cors_allow_origins": (),
         "log_level": "INFO",
         "log_query_text": False,
+        "tracing": None,
         "log": contract.EmbeddedLog(),
     }
     return contract.QuerySettings(**{**given, **changes})
