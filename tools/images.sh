@@ -8,7 +8,10 @@
 #   BASE       the base image; name it by digest where it matters
 #   PULL       missing | never: whether the base may be fetched          default: missing
 #   ARCHIVES   a directory: each image is written there as an OCI archive, lectern-NAME.tar
-# pip's index and certificate on this machine are lent to the build and stay out of the images.
+#   OCR_LANGUAGES  what the worker can read in pictures, for instance "eng deu": Tesseract's data      default: none
+#   APT_SOURCES    a file NAME.sources or NAME.list: where the build's packages come from    default: as the base says
+# How pip and apt reach the network on this machine (index, proxies, certificate) is lent to the build in /mnt and stays
+# out of the images.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -30,14 +33,22 @@ trap 'rm -rf "$lent"' EXIT
     printf '[global]\ndisable-pip-version-check = true\nroot-user-action = ignore\n'
     printf 'timeout = %s\n' "${PIP_DEFAULT_TIMEOUT:-60}"
     [ -z "${PIP_INDEX_URL:-}" ] || printf 'index-url = %s\n' "$PIP_INDEX_URL"
-    [ -z "${PIP_CERT:-}" ] || printf 'cert = /etc/pip-ca.crt\n'
+    [ -z "${PIP_CERT:-}" ] || printf 'cert = /mnt/ca.crt\n'
 } >"$lent/pip.conf"
-set -- "${@:-operator worker ingest query}"
-volumes="--volume $lent/pip.conf:/etc/pip.conf:ro"
-if [ -n "${PIP_CERT:-}" ]; then
-    cp "$PIP_CERT" "$lent/ca.crt"
-    volumes="$volumes --volume $lent/ca.crt:/etc/pip-ca.crt:ro"
+{
+    ! command -v apt-config >/dev/null 2>&1 || apt-config dump |
+        grep -E '^Acquire::((https?|ftp)::(Proxy|Timeout)|Retries|Check-)' || true # none is as good
+    [ -z "${PIP_CERT:-}" ] || printf 'Acquire::https::CAInfo "/mnt/ca.crt";\n'
+    [ -z "${APT_SOURCES:-}" ] ||
+        printf 'Dir::Etc::sourcelist "/dev/null";\nDir::Etc::sourceparts "/mnt/apt.sources.d";\n'
+} >"$lent/apt.conf"
+[ -z "${PIP_CERT:-}" ] || cp "$PIP_CERT" "$lent/ca.crt"
+if [ -n "${APT_SOURCES:-}" ]; then
+    mkdir "$lent/apt.sources.d"
+    cp "$APT_SOURCES" "$lent/apt.sources.d/" || fail "APT_SOURCES cannot be read" "see the line above" "correct it"
 fi
+chmod -R a+rX "$lent" # apt reads as a user of its own
+set -- "${@:-operator worker ingest query}"
 case ${PULL:-missing} in
 never) pull=--pull-never ;;
 missing) pull=--pull ;;
@@ -51,11 +62,12 @@ for name in $*; do
     esac
     image=$registry/lectern-$name:$tag
     # shellcheck disable=SC2086 -- words of a command line
-    $builder bud --quiet --layers $pull --isolation chroot --network host $volumes \
-        ${BASE:+--build-arg PYTHON=$BASE} --build-arg "RUNTIME=$name" --target "$name" \
+    $builder bud --quiet --layers $pull --isolation chroot --network host --volume "$lent:/mnt:ro" \
+        ${BASE:+--build-arg PYTHON=$BASE} --build-arg "RUNTIME=$name" \
+        --build-arg "OCR_LANGUAGES=${OCR_LANGUAGES:-}" --target "$name" \
         --ignorefile images/Containerfile.dockerignore --file images/Containerfile --tag "$image" . >/dev/null ||
         fail "$image could not be built" "see the lines above" \
-            "where something could not be fetched, check the network or set BASE, PIP_INDEX_URL, PIP_CERT"
+            "where something could not be fetched, check the network or set BASE, PIP_INDEX_URL, PIP_CERT, APT_SOURCES"
     echo "images: $image"
     if [ -n "${ARCHIVES:-}" ]; then
         mkdir -p "$ARCHIVES"

@@ -18,7 +18,7 @@ from bench import report
 from e2e.node_smoke import checks
 from e2e.node_smoke.cluster import Cluster
 from e2e.node_smoke.machine_end import ROOT, machine_end
-from e2e.node_smoke.recipe import DEFAULT, Recipe, recipe
+from e2e.node_smoke.recipe import Recipe, recipe
 from e2e.node_smoke.sheet import Sheet
 from e2e.node_smoke.stage import Stage
 from e2e.testbed.errors import ComponentError
@@ -37,7 +37,7 @@ def main(environment: Mapping[str, str]) -> int:
     """Run everything; return 0 when every goal is met, 1 when not, 2 where the test cannot begin."""
     sheet = Sheet()
     try:
-        node = recipe(Path(environment.get("NODE_RECIPE") or ROOT / DEFAULT))
+        node = recipe(environment.get("NODE_RECIPE", ""))
         if environment.get("IMAGES") != "0":
             sheet.timed("N0", "four images are built by buildah from the checkout", BUILD_SECONDS, lambda: _build(node))
         with _started(node, sheet, keep=bool(environment.get("NODE_KEEP"))), _staged(node) as stage:

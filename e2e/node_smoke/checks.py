@@ -22,8 +22,11 @@ VALUES = {
 PATIENCE, HOPELESS = 60.0, 5.0
 """How long a condition is waited for: while pods live, and while they end again and again."""
 MENDED = (("service", "handbook-query"), ("deployment", "handbook-worker"))
-QUESTION = "How many days of holiday does a new colleague have?"
-ANSWER = "twenty-eight"
+SOURCES = (
+    ("handbook-files", "the volume", "How many days of holiday does a new colleague have?", "twenty-eight", 3),
+    ("handbook-git", "the git remote", "Who repairs the coffee machine?", "facility services", 2),
+)
+"""Each source with a question, a part of its answer, and how many documents it holds."""
 
 
 def installed(stage: Stage, sheet: Sheet) -> bool:
@@ -71,24 +74,29 @@ def running(stage: Stage, sheet: Sheet) -> bool:
 
 
 def used(stage: Stage, sheet: Sheet, *, alive: bool) -> None:
-    """A run brings documents in, and a question is answered from them."""
+    """A run of each source brings documents in, and a question is answered from them."""
     request = {"metadata": {"annotations": {names.SYNC_REQUESTED: "smoke-1"}}}
+    patience = PATIENCE if alive else HOPELESS
 
-    def ran() -> str:
-        stage.patch("isrc", "handbook-files", request)
-        done = partial(_last_run, stage)
+    def ran(name: str, documents: int) -> str:
+        stage.patch("isrc", name, request)
+        done = partial(_last_run, stage, name)
         until(lambda: done().get("result") == "Succeeded", 90 if alive else HOPELESS, lambda: f"{done()}")
+        if (listed := done().get("listed")) != documents:
+            raise Unmet(f"{listed} documents were listed and not {documents}: {done()}")
         return json.dumps(done())[:300]
 
-    def answered() -> str:
-        patience = PATIENCE if alive else HOPELESS
-        until(lambda: ANSWER in _answer(stage)[1], patience, lambda: f"{_answer(stage)}; {stage.said()}")
-        return _answer(stage)[1][:200]
+    def answered(question: str, answer: str) -> str:
+        ask = partial(_answer, stage, question)
+        until(lambda: answer in ask()[1], patience, lambda: f"{ask()}; {stage.said()}")
+        return ask()[1][:200]
 
-    if sheet.timed("N8", "a run that was asked for reads the volume and succeeds", 60, ran):
-        sheet.timed("N9", "a question is answered from its documents", 60, answered)
-    else:
-        sheet.skipped("N9", "a question is answered from its documents", 60, "no document was brought in, see N8")
+    for name, place, question, answer, documents in SOURCES:
+        what = f"a question is answered from the documents of {place}"
+        if sheet.timed("N8", f"a run that was asked for reads {place} and succeeds", 60, partial(ran, name, documents)):
+            sheet.timed("N9", what, 60, partial(answered, question, answer))
+        else:
+            sheet.skipped("N9", what, 60, "no document was brought in, see N8")
 
 
 def changed(stage: Stage, sheet: Sheet, *, alive: bool) -> None:
@@ -224,18 +232,18 @@ def _events(stage: Stage) -> tuple[float, str]:
     return (0 if found else 1), ", ".join(sorted(set(found)))
 
 
-def _last_run(stage: Stage) -> Body:
-    source = stage.cluster.get("isrc", TEAM, "handbook-files") or {}
+def _last_run(stage: Stage, name: str) -> Body:
+    source = stage.cluster.get("isrc", TEAM, name) or {}
     found: Body = source.get("status", {}).get("lastRun", {})
     return found
 
 
-def _answer(stage: Stage) -> tuple[int, str]:
+def _answer(stage: Stage, question: str) -> tuple[int, str]:
     """Ask the query API through its Service."""
     service = stage.cluster.get("service", TEAM, "handbook-query")
     if service is None:
         return 0, "there is no Service"
-    status, body = fetch(f"http://{service['spec']['clusterIP']}:{names.RUNTIME_PORT}/v1/query", {"question": QUESTION})
+    status, body = fetch(f"http://{service['spec']['clusterIP']}:{names.RUNTIME_PORT}/v1/query", {"question": question})
     return status, body.decode(errors="replace")
 
 

@@ -1,4 +1,4 @@
-"""What runs on the machine itself, at its end of the wire to the node: a real Kafka, the Qdrant double, an embedder.
+"""What runs on the machine itself, at its end of the wire: a real Kafka, the Qdrant double, an embedder, a git remote.
 
 The testbed's own starters listen on loopback, which no pod reaches; here everything listens at the address that pods
 reach the machine by.
@@ -25,9 +25,16 @@ from e2e.testbed import java, pieces
 from e2e.testbed.errors import StartFailed
 from e2e.testbed.kafka import FORMAT_SECONDS, JAVA_OPTIONS, SETTINGS, STARTED
 from e2e.testbed.process import Processes
+from lectern_runtime_tests.ingest import guarded_world
+from lectern_runtime_tests.ingest.git_server import Repository, serving
 
 START_SECONDS = 60.0
 ROOT = Path(__file__).parents[2]
+REPOSITORY: dict[str, bytes | None] = {
+    "docs/machines.md": b"# Machines\n\nThe coffee machine is repaired by facility services. Call extension 4711.\n",
+    "docs/deep/er/printers.md": b"# Printers\n\nToner lies in the grey cupboard beside each printer.\n",
+    "README.md": b"# Handbook\n\nThis lies outside the folder that the source reads.\n",
+}
 
 
 @dataclass(frozen=True)
@@ -37,25 +44,39 @@ class MachineEnd:
     kafka: str
     qdrant: str
     embedder: str
+    git: str
+    """The remote's address, which asks for the password of `git_server`."""
+    git_authority: Path
+    """The certificate by which its answers are trusted, PEM."""
 
 
 @contextmanager
 def machine_end(address: str, directory: Path) -> Iterator[MachineEnd]:
-    """Start the three at `address` with their files in `directory` and stop them at the end; raises StartFailed."""
+    """Start them at `address` with their files in `directory` and stop them at the end; raises StartFailed."""
     directory.mkdir(parents=True, exist_ok=True)
     kafka, controller, qdrant, embedder = _free_ports(address, 4)
-    found = MachineEnd(f"{address}:{kafka}", f"http://{address}:{qdrant}", f"http://{address}:{embedder}")
-    with Processes(directory, stop_seconds=5.0) as processes:
-        properties = _properties(directory, found.kafka, f"{address}:{controller}")
+    bootstrap, store_url, model_url = f"{address}:{kafka}", f"http://{address}:{qdrant}", f"http://{address}:{embedder}"
+    with Processes(directory, stop_seconds=5.0) as processes, _git_remote(address, directory) as (remote, authority):
+        properties = _properties(directory, bootstrap, f"{address}:{controller}")
         broker = processes.start("kafka", _java("kafka.Kafka", str(properties)))
         store = processes.start(
             "qdrant-double", _module("vector_store", address, qdrant, directory / "store"), _paths()
         )
         model = processes.start("embedder", _module("embedder", address, embedder), _paths())
         broker.wait_until(lambda: STARTED in broker.log.read_bytes(), START_SECONDS)
-        store.wait_until(lambda: fetch(f"{found.qdrant}/healthz")[0] == 200, START_SECONDS)
-        model.wait_until(lambda: fetch(f"{found.embedder}/health")[0] == 200, START_SECONDS)
-        yield found
+        store.wait_until(lambda: fetch(f"{store_url}/healthz")[0] == 200, START_SECONDS)
+        model.wait_until(lambda: fetch(f"{model_url}/health")[0] == 200, START_SECONDS)
+        yield MachineEnd(bootstrap, store_url, model_url, remote, authority)
+
+
+@contextmanager
+def _git_remote(address: str, directory: Path) -> Iterator[tuple[str, Path]]:
+    """Serve a repository with REPOSITORY in it by git's own http-backend, over TLS and by password."""
+    authority, context = guarded_world.certificate(directory, address)
+    Repository.create(directory / "git" / "repository").write(REPOSITORY)
+    with serving(directory / "git", tls=context, address=address) as server:
+        server.passwords = True
+        yield server.url(host=address), authority
 
 
 def topics(bootstrap: str, prefix: str) -> list[str]:

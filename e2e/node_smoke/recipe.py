@@ -15,7 +15,6 @@ from e2e.testbed.errors import ComponentError, MissingComponent
 
 SCRIPTS = ("env.sh", "start.sh", "stop.sh")
 SETTINGS = ("W", "NS", "NODE", "HOST_IP", "BIN", "KUBECONFIG")
-DEFAULT = Path("../shared/node")
 SETTINGS_SECONDS = 10
 START_SECONDS = 300
 STOP_SECONDS = 120
@@ -89,8 +88,11 @@ class Recipe:
         _run(["bash", "-c", prepared, "node-smoke", *arguments], seconds)
 
 
-def recipe(directory: Path) -> Recipe:
-    """Read the recipe in `directory`; raises MissingComponent, which says what is missing."""
+def recipe(named: str) -> Recipe:
+    """Read the recipe in the directory `named`; raises MissingComponent, which says what is missing."""
+    if not named:
+        raise MissingComponent("NODE_RECIPE names no recipe of a node; set it, docs/node-smoke.md says what it holds")
+    directory = Path(named)
     missing = [name for name in SCRIPTS if not (directory / name).is_file()]
     if missing:
         raise MissingComponent(

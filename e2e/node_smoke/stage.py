@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Mapping
@@ -14,6 +15,7 @@ from e2e.node_smoke.machine_end import MachineEnd
 from e2e.node_smoke.recipe import Recipe
 from e2e.testbed.helm import Helm
 from lectern_contract import labels
+from lectern_runtime_tests.ingest.git_server import PASSWORD, USERNAME
 
 SYSTEM, TEAM = "lectern-system", "team"
 OPERATOR = "app.kubernetes.io/component=operator"
@@ -55,6 +57,10 @@ class Stage:
             kafka=self.machine.kafka,
             qdrant=self.machine.qdrant,
             embedder=self.machine.embedder,
+            git=self.machine.git,
+            git_authority=_encoded(self.machine.git_authority.read_bytes()),
+            git_username=_encoded(USERNAME.encode()),
+            git_password=_encoded(PASSWORD.encode()),
             directory=str(self.directory),
         )
         self.cluster.apply(text, TEAM)
@@ -146,3 +152,8 @@ class Stage:
             restarts = sum(each["restartCount"] for each in pod["status"].get("containerStatuses", ()))
             lines.append(f"Pod {pod['metadata']['name']} {pod['status']['phase']} restarts={restarts}")
         return "; ".join(lines)
+
+
+def _encoded(data: bytes) -> str:
+    """Return what a Secret's `data` holds."""
+    return base64.b64encode(data).decode()

@@ -28,6 +28,7 @@ START_ATTEMPTS = 3
 USER_SECONDS = 20.0
 STOP_SECONDS = 5.0
 BIND_FAILURE = "address already in use"
+REQUESTS = "requests.log"
 REGION = "us-east-1"
 MEMORY = Path("/dev/shm")
 """Where there is a file system in memory the server's syncs wait for no busy disk."""
@@ -86,6 +87,8 @@ class S3:
             REGION,
             "--iam-dir",
             home / "users",
+            "--access-log",
+            home / REQUESTS,
             *tls,
         ]
         # A sidecar: the attributes of files that it would use else are not there on every file system.
@@ -93,6 +96,13 @@ class S3:
         self._process = processes.start("s3", command, _environment(self.owner, "ROOT"))
         host, _, port = address.partition(":")
         self._process.wait_until(lambda: _listens(host, int(port)), START_SECONDS)
+
+    def requests(self) -> int:
+        """How many requests the server has answered."""
+        if self.directory is None:
+            raise _not_ours()
+        log = self.directory / REQUESTS
+        return log.read_bytes().count(b"\n") if log.exists() else 0
 
     def kill(self) -> None:
         """End the server at once."""

@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -23,12 +24,14 @@ from lectern_contract import names, reports
 from lectern_contract.errors import LecternError
 from lectern_contract.reports import RunMode, RunReport
 from lectern_contract.settings import ConnectorSettings
-from lectern_runtime import programs
+from lectern_runtime import failpoints, programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.run_scratch import RunScratch
+from lectern_runtime.ingest.failpoints import FAILPOINTS
 from lectern_runtime.ingest.outcome import EXIT_CONFIGURATION, exit_status
 from lectern_runtime.ingest.run import run
+from lectern_runtime.telemetry import exporting
 from lectern_runtime.telemetry import logging as log_lines
 
 TERMINATION_LOG = Path("/dev/termination-log")
@@ -49,10 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.serve:
         return _receive(options)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    log_lines.configure("INFO")
     try:
         loaded = programs.load_settings(options.settings, ConnectorSettings)
-        report = asyncio.run(_run(loaded, options.data_dir, modes[options.mode]))
+        base = f"{loaded.namespace}/{loaded.knowledge_base}"
+        with exporting.traces("connector", loaded.tracing, attributes={"lectern.knowledge_base": base}):
+            report = asyncio.run(_run(loaded, options.data_dir, modes[options.mode]))
     except LecternError as error:
         logger.error("%s", error)
         return EXIT_CONFIGURATION
@@ -84,14 +89,22 @@ async def _run(loaded: ConnectorSettings, data_dir: Path | None, mode: RunMode) 
         stack.push_async_callback(blobs.close)
         stop = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-        return await run(loaded, log=log, blobs=blobs, scratch=RunScratch.open, mode=mode, stop=stop)
+        failpoint = failpoints.from_environment(os.environ, FAILPOINTS)
+        return await run(
+            loaded, log=log, blobs=blobs, scratch=RunScratch.open, mode=mode, stop=stop, failpoint=failpoint
+        )
 
 
 def _tell(report: RunReport) -> None:
-    logger.info("%s: %s: %s", report.source, report.result, report.message)
+    counts = {name: getattr(report, name) for name in ("published", "deleted", "unchanged", "failed", "documents")}
+    fields = {"source": report.source, "mode": report.mode, "result": report.result, "reason": report.reason, **counts}
+    failed = {"failures_by_reason": report.failures_by_reason} if report.failures_by_reason else {}
+    level = logging.INFO if report.result == "Succeeded" else logging.ERROR
+    logger.log(level, "%s: %s: %s", report.source, report.result, report.message, extra={**fields, **failed})
     if TERMINATION_LOG.exists():
         TERMINATION_LOG.write_bytes(reports.encode(report))
 
 
 if __name__ == "__main__":
+    log_lines.last_words()
     sys.exit(main())

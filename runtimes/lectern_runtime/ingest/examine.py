@@ -6,7 +6,7 @@ Called by `handover.py` for the documents of a window, side by side.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lectern_contract.errors import DocumentError
 from lectern_contract.ids import content_digest
@@ -18,7 +18,9 @@ from lectern_runtime.ingest.failpoints import Failpoint
 from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.ingest.publish import Publisher
 from lectern_runtime.ports import BlobStore, OutgoingRecord
+from lectern_runtime.telemetry import tracing
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
+from lectern_runtime.telemetry.run_spans import RunSpans
 
 MAX_TITLE = 512
 """Characters of a title that a message takes."""
@@ -48,11 +50,13 @@ class Examiner:
     publisher: Publisher
     metrics: ConnectorMetrics | None
     failpoint: Failpoint
+    spans: RunSpans = field(default_factory=RunSpans)
 
     async def examine(self, candidate: Candidate) -> Outcome:
         """The outcome; a fault of the document is part of it. Raises `DependencyError` for the world's faults."""
         try:
-            return await self._examine(candidate)
+            with self.spans.document({"lectern.source": self.settings.name}):
+                return await self._examine(candidate)
         except DocumentError as error:
             return Outcome(candidate, error=error)
 
@@ -89,7 +93,8 @@ class Examiner:
             return Outcome(candidate, entry)
         message = self.publisher.put(candidate.listed.uri, entry)
         self.failpoint("store")
-        await self.blobs.put(data)
+        with tracing.span("connector.store", {"lectern.bytes": len(data)}):
+            await self.blobs.put(data)
         return Outcome(candidate, entry, message)
 
     async def _read(self, candidate: Candidate) -> Fetched:
@@ -97,7 +102,8 @@ class Examiner:
         if listed.size is not None and listed.size > limit:
             raise _too_large(listed.size, limit)
         self.failpoint("read")
-        fetched = await self.source.fetch(listed)
+        with tracing.span("connector.fetch"):
+            fetched = await self.source.fetch(listed)
         size = len(fetched.data)
         if size > limit:
             raise _too_large(size, limit)

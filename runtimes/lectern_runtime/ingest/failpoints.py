@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 
+__all__ = ["FAILPOINTS", "Failpoint", "no_failpoint"]
 FAILPOINTS = (
     "list",
     "read",
@@ -18,8 +19,3 @@ FAILPOINTS = (
     "index",
     "forget-journal",
 )
-Failpoint = Callable[[str], None]
-
-
-def no_failpoint(_name: str) -> None:
-    """Let everything pass."""

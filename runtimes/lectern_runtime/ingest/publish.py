@@ -20,6 +20,7 @@ from lectern_contract.settings import ConnectorSettings, ReceiverSettings
 from lectern_runtime.ingest.manifest import Entry
 from lectern_runtime.moments import rfc3339
 from lectern_runtime.ports import Log, OutgoingRecord
+from lectern_runtime.telemetry import tracing
 
 BATCH = 500
 HEADROOM_BYTES = 1536
@@ -62,7 +63,8 @@ class Publisher:
     async def publish(self, records: Sequence[OutgoingRecord]) -> None:
         """Append the records in order and return once the log has them."""
         for start in range(0, len(records), BATCH):
-            await self._log.publish(self.topic, records[start : start + BATCH])
+            with tracing.span("connector.publish", {"lectern.messages": len(records[start : start + BATCH])}):
+                await self._log.publish(self.topic, records[start : start + BATCH])
 
     def _ref(self, uri: str, partition: Partition) -> DocumentRef:
         return DocumentRef(
@@ -80,6 +82,7 @@ class Publisher:
                 id=f"{self._run}-{next(self._sequence)}",
                 source=f"lectern/{self._settings.runtime}/{self._settings.namespace}/{self._settings.name}",
                 time=rfc3339(self._clock()),
+                traceparent=tracing.carried(),
                 data=body(),
             )
         except ValidationError as error:

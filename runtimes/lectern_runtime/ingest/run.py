@@ -31,6 +31,9 @@ from lectern_runtime.ingest.scratch import OpenScratch
 from lectern_runtime.ingest.throttle import throttle
 from lectern_runtime.ports import BlobStore, Log
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics
+from lectern_runtime.telemetry.run_spans import of_run
+
+_RESULTS = ("published", "deleted", "unchanged", "failed")
 
 
 async def run(
@@ -52,12 +55,13 @@ async def run(
     `clock` gives seconds since 1970 UTC. `stop` ends the run before its next document. A `source` that is given is not
     closed. None of Lectern's own errors is raised: they are in the report.
     """
-    began, tally = clock(), Tally(mode)
+    began, tally, identity = clock(), Tally(mode), uuid.uuid4().hex
     name = f"{settings.namespace}/{settings.name}"
     try:
         async with contextlib.AsyncExitStack() as stack:
+            running = stack.enter_context(of_run(name, mode=mode, run=identity))
             await topics.ensure(log, settings.log, namespace=settings.namespace, knowledge_base=settings.knowledge_base)
-            publisher = Publisher(settings, log, clock=clock, run=uuid.uuid4().hex)
+            publisher = Publisher(settings, log, clock=clock, run=identity)
             topic_id, table = await log.topic_id(publisher.topic), stack.enter_context(contextlib.closing(scratch()))
             known = await KnownDocuments.load(blobs, settings, table, topic_id=topic_id, mode=mode, failpoint=failpoint)
             if mode is RunMode.REPLAY:
@@ -69,6 +73,7 @@ async def run(
                 said = HandOver(known, examiner, tally, on_progress or _unheard, stop or asyncio.Event())
                 tally.documents = await _hand_over(said, known, examiner)
                 report = tally.succeeded(name, began=began, ended=clock(), unused_rules=said.rules.unused())
+            running.note({f"lectern.{each}": getattr(report, each) for each in _RESULTS})
     except LecternError as error:
         report = tally.stopped(name, error, began=began, ended=clock())
     _count(metrics, settings.name, report)
@@ -117,5 +122,5 @@ def _count(metrics: ConnectorMetrics | None, source: str, report: RunReport) -> 
     if metrics is None:
         return
     metrics.runs.labels(source=source, result=report.result).inc()
-    for result in ("published", "deleted", "unchanged", "failed"):
+    for result in _RESULTS:
         metrics.documents.labels(source=source, result=result).inc(getattr(report, result))

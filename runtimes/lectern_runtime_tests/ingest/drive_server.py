@@ -21,6 +21,8 @@ from aiohttp import web
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from lectern_runtime_tests.ingest.web_server import listening
+
 EMAIL = "reader@project.iam.test"
 FOLDER, DOCUMENT = "application/vnd.google-apps.folder", "application/vnd.google-apps.document"
 SHORTCUT = "application/vnd.google-apps.shortcut"
@@ -45,7 +47,8 @@ def key() -> tuple[str, rsa.RSAPublicKey]:
 class DriveServer:
     """The state of the cloud, which tests read and change while it runs.
 
-    `failures` are answers that come before any other: a status, a reason, and headers.
+    `failures` are answers that come before any other: a status, a reason, and headers. `turning` makes the second page
+    of every list lead to itself.
     """
 
     port: int = 0
@@ -58,6 +61,7 @@ class DriveServer:
     failures: list[tuple[int, str, Mapping[str, str]]] = field(default_factory=list)
     broken: bool = False
     incomplete: bool = False
+    turning: bool = False
     asked: list[str] = field(default_factory=list)
     numbers: int = 0
 
@@ -170,6 +174,8 @@ class DriveServer:
         page: dict[str, Any] = {"files": found[start : start + PAGE], "incompleteSearch": self.incomplete}
         if start + PAGE < len(found):
             page["nextPageToken"] = self._page_token(f"list-{parent}-{start + PAGE}", start + PAGE)
+        if self.turning:
+            page["nextPageToken"] = request.query.get("pageToken") or page["nextPageToken"]
         return web.json_response(page)
 
     def _changes(self, request: web.Request) -> web.Response:
@@ -185,6 +191,9 @@ class DriveServer:
             if start + PAGE < len(self.log)
             else {"newStartPageToken": str(len(self.log))}
         )
+        if self.turning:
+            page.pop("newStartPageToken", None)
+            page["nextPageToken"] = token
         return web.json_response(page)
 
     def _change(self, file_id: str) -> dict[str, Any]:
@@ -228,13 +237,5 @@ def _refusal(status: int, reason: str, headers: Mapping[str, str] | None = None)
 async def serving() -> AsyncIterator[DriveServer]:
     """The double, until the block ends."""
     server = DriveServer()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.port = runner.addresses[0][1]
-    try:
+    async with listening(server.answer) as server.port:
         yield server
-    finally:
-        await runner.cleanup()

@@ -73,6 +73,7 @@ class GitServer:
     """The server's state, which tests read and change while it runs.
 
     `failures` are statuses that the next requests are answered with; `moved` is where everything is redirected to.
+    `cut` is how many bytes of a pack are sent, where it is not 0.
     """
 
     root: Path
@@ -81,6 +82,7 @@ class GitServer:
     passwords: bool = False
     failures: list[int] = field(default_factory=list)
     moved: str = ""
+    cut: int = 0
     hang: threading.Event | None = None
     hanging: threading.Event = field(default_factory=threading.Event)
     asked: list[str] = field(default_factory=list)
@@ -97,11 +99,11 @@ class GitServer:
 
 
 @contextmanager
-def serving(root: Path, *, tls: ssl.SSLContext | None) -> Iterator[GitServer]:
-    """Serve the repositories below `root`, until the block ends."""
+def serving(root: Path, *, tls: ssl.SSLContext | None, address: str = "127.0.0.1") -> Iterator[GitServer]:
+    """Serve the repositories below `root` at `address`, until the block ends."""
     state = GitServer(root, scheme="https" if tls else "http")
     handler = type("Handler", (_Handler,), {"state": state})
-    with _Server(("127.0.0.1", 0), handler) as server:
+    with _Server((address, 0), handler) as server:
         server.daemon_threads = True
         if tls is not None:
             server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
@@ -184,6 +186,8 @@ class _Handler(BaseHTTPRequestHandler):
         head, _, content = done.stdout.partition(b"\r\n\r\n")
         headers = dict(line.split(": ", 1) for line in head.decode().split("\r\n") if line)
         status = int(headers.pop("Status", "200 OK").split()[0])
+        if self.state.cut and path.endswith("/git-upload-pack") and b"PACK" in content:
+            content = content[: content.index(b"PACK") + self.state.cut]
         self._say(status, headers, content)
 
     def _say(self, status: int, headers: Mapping[str, str], content: bytes) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 from aiohttp import web
 
+from lectern_runtime_tests.ingest.web_server import listening
+
 TENANT, CLIENT, SECRET = "tenant-1", "client-1", "s3cr3t~value"
 SITE, LIBRARY, ROOT = "contoso.test,1,2", "b!library", "root-item"
 PAGE = 3
@@ -26,7 +28,7 @@ class GraphServer:
     """The state of the library, which tests read and change while it runs.
 
     `failures` are answers that come before any other: a status, a code, and headers. `download` is where bytes are.
-    `outdated` is what a list says before it says what is so.
+    `outdated` is what a list says before it says what is so. `turning` makes the second page lead to itself.
     """
 
     port: int = 0
@@ -38,6 +40,7 @@ class GraphServer:
     tokens: set[str] = field(default_factory=set)
     failures: list[tuple[int, str, Mapping[str, str]]] = field(default_factory=list)
     broken: bool = False
+    turning: bool = False
     download: str = ""
     outdated: list[dict[str, Any]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
@@ -153,7 +156,9 @@ class GraphServer:
         start, base = int(skipped), self.url(f"/v1.0/drives/{LIBRARY}/root/delta")
         nodes = [*self.outdated, *(self._named(each) for each in reversed(named))]
         page: dict[str, Any] = {"value": nodes[start : start + PAGE]}
-        if start + PAGE < len(nodes):
+        if self.turning and start:
+            page["@odata.nextLink"] = f"{base}?token={kind}-{since}-{start}"
+        elif start + PAGE < len(nodes):
             page["@odata.nextLink"] = f"{base}?token={kind}-{since}-{start + PAGE}"
         else:
             page["@odata.deltaLink"] = f"{base}?token=since-{len(self.log)}-0"
@@ -195,13 +200,5 @@ def _refusal(status: int, code: str, headers: Mapping[str, str] | None = None) -
 async def serving() -> AsyncIterator[GraphServer]:
     """The double, until the block ends."""
     server = GraphServer()
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server.port = runner.addresses[0][1]
-    try:
+    async with listening(server.answer) as server.port:
         yield server
-    finally:
-        await runner.cleanup()

@@ -12,6 +12,7 @@ from lectern_contract.source_settings import HttpSource
 from lectern_runtime.ingest.connector import Item, Listed, Means, Unlisted
 from lectern_runtime.ingest.connectors.http import Http
 from lectern_runtime.ingest.retries import Retries
+from lectern_runtime.ingest.web.api_source import Asking
 from lectern_runtime_tests.ingest.web_server import ADDRESS, Said, WebServer, html, serving
 from lectern_runtime_tests.pipeline import connector_settings
 
@@ -40,6 +41,10 @@ class Waits:
     async def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 
+    def asking(self) -> Asking:
+        """Two attempts, without waiting."""
+        return Asking(retries=Retries(attempts=2, sleep=self.sleep))
+
 
 @asynccontextmanager
 async def connector(server: WebServer, *, waits: Waits | None = None, **changes: Any) -> AsyncIterator[Http]:
@@ -58,7 +63,7 @@ async def connector(server: WebServer, *, waits: Waits | None = None, **changes:
         source[key] = tuple(server.url(each) if each.startswith("/") else each for each in source[key])
     waits = waits or Waits()
     settings = connector_settings(Path("/unused"), source=HttpSource(**source), **more)
-    found = Http(settings, Means(lambda: 0.0, waits.throttle), retries=Retries(attempts=2, sleep=waits.sleep))
+    found = Http(settings, Means(lambda: 0.0, waits.throttle), waits.asking())
     try:
         yield found
     finally:

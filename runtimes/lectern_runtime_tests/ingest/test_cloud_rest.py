@@ -15,6 +15,7 @@ from lectern_runtime.ingest.cloud import rest
 from lectern_runtime.ingest.cloud.folders import Folders
 from lectern_runtime.ingest.cloud.latest import Latest
 from lectern_runtime.ingest.cloud.rest import Refusal, Rest
+from lectern_runtime.ingest.cloud.session import Session, Token
 from lectern_runtime.ingest.connector import SourceUnavailable
 from lectern_runtime.ingest.retries import Retries
 from lectern_runtime_tests.ingest.web_server import Answers, Said, WebServer, serving
@@ -78,6 +79,56 @@ async def test_an_answer_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(SourceUnavailable, match="is longer than 1000 bytes"):
             await ask(server, found, "/v1/a")
     assert sent < 64 << 20
+
+
+async def test_an_answer_that_is_shorter_than_it_says_is_asked_again_and_given_up() -> None:
+    asked = 0
+
+    async def short(request: web.Request) -> web.StreamResponse:
+        nonlocal asked
+        asked += 1
+        response = web.StreamResponse(headers={"Content-Length": "100"})
+        await response.prepare(request)
+        await response.write(b'{"value": 1}')
+        assert request.transport is not None
+        request.transport.close()
+        return response
+
+    async with api({"/v1/a": short}) as (server, found):
+        with pytest.raises(SourceUnavailable, match=r"the API cannot be reached \(RemoteProtocolError\); see"):
+            await ask(server, found, "/v1/a")
+    assert asked == 2
+
+
+async def test_of_an_answer_that_is_longer_than_it_says_the_rest_is_left_out() -> None:
+    async def long(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{"value": 1}, and more')
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(long, ADDRESS, 0)
+    async with server, api({}) as (_, found):
+        root = f"http://{ADDRESS}:{server.sockets[0].getsockname()[1]}/v1"
+        asked = dataclasses.replace(found, root=root)
+        assert (await asked.json(Answer, f"{root}/a", headers={})).value == 1
+
+
+@pytest.mark.parametrize(("jump", "obtained"), [(0.0, 1), (-1e9, 1), (1e9, 2)])
+async def test_a_clock_that_jumps_costs_at_most_one_more_token(jump: float, obtained: int) -> None:
+    now, tokens = 1e9, 0
+
+    async def obtain() -> Token:
+        nonlocal tokens
+        tokens += 1
+        return Token(access_token=f"t{tokens}", expires_in=3600)
+
+    async with api({"/v1/a": Said(b'{"value": 1}')}) as (server, found):
+        session = Session(found, obtain, lambda: now)
+        assert (await session.json(Answer, server.url("/v1/a", ADDRESS))).value == 1
+        now += jump
+        assert (await session.json(Answer, server.url("/v1/a", ADDRESS))).value == 1
+    assert tokens == obtained
 
 
 async def test_an_answer_that_never_ends_is_given_up() -> None:

@@ -23,7 +23,7 @@ async def world(tmp_path: Path) -> AsyncIterator[DriveWorld]:
     async with drive_server.serving() as server:
         key_file = tmp_path / "key.json"
         key_file.write_text(server.key_file())
-        yield DriveWorld(server, key_file)
+        yield DriveWorld(server=server, key_file=key_file)
 
 
 @pytest.fixture

@@ -172,7 +172,7 @@ async def test_answers_that_end_early_or_never_are_given_up() -> None:
     async with serving(pages) as server, connector(server, urls=("/", "/short", "/endless")) as found:
         items = await told(server, await listing(found))
         assert items == {"/": "", "/short": "ServerFailing", "/endless": "TooLarge"}
-        impatient = dataclasses.replace(found._exchange(), seconds=0.05)
+        impatient = dataclasses.replace(found._opened(), seconds=0.05)
         with pytest.raises(TryAgain, match="does not end its answer"):
             await impatient.get(server.url("/silent"), limit=1000)
 

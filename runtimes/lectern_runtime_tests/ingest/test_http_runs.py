@@ -15,6 +15,7 @@ from lectern_runtime.ingest.connector import Means
 from lectern_runtime.ingest.connectors.http import Http
 from lectern_runtime.ingest.connectors.wikipedia import Wikipedia
 from lectern_runtime.ingest.retries import Retries
+from lectern_runtime.ingest.web.api_source import Asking
 from lectern_runtime_tests.ingest import wiki_server
 from lectern_runtime_tests.ingest.web_server import ADDRESS, Said, WebServer, html, moved, serving
 from lectern_runtime_tests.ingest.wiki_server import Wiki
@@ -26,7 +27,7 @@ async def no_wait(_seconds: float = 0.0) -> None:
 
 
 MEANS = Means(lambda: 0.0, no_wait)
-PATIENCE = Retries(attempts=2, sleep=no_wait)
+PATIENCE = Asking(retries=Retries(attempts=2, sleep=no_wait))
 
 
 def page(text: str, *links: str, **headers: str) -> Said:
@@ -45,7 +46,7 @@ async def sync(line: Pipeline, server: WebServer, *, mode: RunMode = RunMode.SYN
         ca_file=None,
     )
     settings = connector_settings(Path("/unused"), source=source, **changes)
-    connector = Http(settings, MEANS, retries=PATIENCE)
+    connector = Http(settings, MEANS, PATIENCE)
     try:
         return await line.run(settings, source=connector, mode=mode)
     finally:
@@ -175,7 +176,7 @@ async def test_articles_are_indexed_by_revision(tmp_path: Path) -> None:
         settings = connector_settings(Path("/unused"), source=source)
 
         async def run() -> RunReport:
-            connector = Wikipedia(settings, MEANS, retries=PATIENCE)
+            connector = Wikipedia(settings, MEANS, PATIENCE)
             try:
                 return await line.run(settings, source=connector)
             finally:

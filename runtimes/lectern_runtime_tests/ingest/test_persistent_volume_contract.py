@@ -11,7 +11,13 @@ import pytest
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime.ingest.connector import Connector, Means
 from lectern_runtime.ingest.connectors import persistent_volume
-from lectern_runtime_tests.contracts.connector_contract import MAX_BYTES, ODD_NAMES, ConnectorContract, later
+from lectern_runtime_tests.contracts.connector_contract import (
+    MAX_BYTES,
+    NO_EXEMPTION,
+    ODD_NAMES,
+    ConnectorContract,
+    later,
+)
 from lectern_runtime_tests.pipeline import connector_settings
 
 
@@ -22,6 +28,7 @@ class Directory:
     deltas = False
     can_be_empty = True
     odd_names = ODD_NAMES
+    exempt = NO_EXEMPTION
 
     def __init__(self, root: Path) -> None:
         self._root = root

@@ -20,7 +20,7 @@ from lectern_runtime_tests.ingest.graph_world import SITE, GraphWorld
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[GraphWorld]:
     async with graph_server.serving() as server:
-        world = GraphWorld(server, tmp_path / "secret")
+        world = GraphWorld(server=server, secret=tmp_path / "secret")
         world.write_secret()
         yield world
 
@@ -220,7 +220,7 @@ async def test_what_has_no_bytes_fails_alone_with_a_sentence(world: GraphWorld, 
     made = world.server.file("notes", b"", parent=ROOT)
     world.server.items[made].pop("file")
     del world.server.data[made]
-    with pytest.raises(DocumentError, match=r"no bytes of it \(HTTP 400, notSupported\); exclude it"):
+    with pytest.raises(DocumentError, match=r"does not give it \(HTTP 400, notSupported\); exclude it"):
         await library.fetch((await seen(library)).listed["notes"])
 
 

@@ -16,6 +16,7 @@ from lectern_runtime.ingest.connector import Listed, Means, SourceUnavailable, U
 from lectern_runtime.ingest.connectors.http import Http
 from lectern_runtime.ingest.retries import Retries
 from lectern_runtime.ingest.web import guarded
+from lectern_runtime.ingest.web.api_source import Asking
 from lectern_runtime.ingest.web.guarded import Guard, PinnedBackend
 from lectern_runtime_tests.ingest.guarded_world import (
     FRONT,
@@ -310,7 +311,7 @@ async def test_no_part_of_a_crawl_reaches_the_canary() -> None:
         )
         settings = connector_settings(Path("/unused"), source=source)
         means, retries = Means(lambda: 0.0, no_wait), Retries(attempts=2, sleep=no_wait)
-        found = Http(settings, means, resolve=names.resolve, retries=retries)
+        found = Http(settings, means, Asking(names.resolve, retries))
         items = [item async for item in (await found.list(Nothing())).items]
         assert [item.uri for item in items if isinstance(item, Listed)] == [front.url("/", FRONT)]
         refused = {item.uri for item in items if isinstance(item, Unlisted) and "is not asked" in item.detail}

@@ -10,7 +10,13 @@ import pytest
 from lectern_contract.errors import DocumentError
 from lectern_contract.settings import ConnectorSettings
 from lectern_runtime.ingest.connector import Connector, Fetched, Item, Known, Listed, Listing, Means, SourceUnavailable
-from lectern_runtime_tests.contracts.connector_contract import MAX_BYTES, ODD_NAMES, ConnectorContract, later
+from lectern_runtime_tests.contracts.connector_contract import (
+    MAX_BYTES,
+    NO_EXEMPTION,
+    ODD_NAMES,
+    ConnectorContract,
+    later,
+)
 from lectern_runtime_tests.ingest.told import ToldSource
 from lectern_runtime_tests.pipeline import connector_settings
 
@@ -21,6 +27,7 @@ class Served:
     etags = True
     can_be_empty = True
     odd_names = ODD_NAMES
+    exempt = NO_EXEMPTION
 
     def __init__(self, *, deltas: bool) -> None:
         self.deltas = deltas

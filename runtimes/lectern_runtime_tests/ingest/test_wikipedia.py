@@ -19,6 +19,7 @@ from lectern_runtime.ingest.connector import Item, Listed, Means, SourceEmpty, S
 from lectern_runtime.ingest.connectors.wikipedia import Wikipedia
 from lectern_runtime.ingest.retries import Retries
 from lectern_runtime.ingest.web import article
+from lectern_runtime.ingest.web.api_source import Asking
 from lectern_runtime_tests.ingest.web_server import Said
 from lectern_runtime_tests.ingest.web_server import serving as web_serving
 from lectern_runtime_tests.ingest.wiki_server import Wiki, serving
@@ -46,7 +47,7 @@ async def connector(api_url: str, *, slept: list[float] | None = None, **changes
         waits.append(seconds)
 
     settings = connector_settings(Path("/unused"), source=WikipediaSource(**source), max_document_bytes=100_000)
-    found = Wikipedia(settings, Means(lambda: 0.0, throttle), retries=Retries(attempts=3, sleep=sleep))
+    found = Wikipedia(settings, Means(lambda: 0.0, throttle), Asking(retries=Retries(attempts=3, sleep=sleep)))
     try:
         yield found
     finally:

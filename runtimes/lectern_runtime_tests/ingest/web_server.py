@@ -43,17 +43,22 @@ class Asked:
 
 
 Answers = Callable[[web.Request], Awaitable[Said | web.StreamResponse]]
+Answering = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(slots=True)
 class WebServer:
-    """`pages` may be changed while it runs; a callable answers by itself, `otherwise` what is not there."""
+    """`pages` may be changed while it runs; a callable answers by itself, `otherwise` what is not there.
+
+    `answering` answers everything, whatever the pages say.
+    """
 
     pages: dict[str, Said | Answers]
     port: int = 0
     scheme: str = "http"
     asked: list[Asked] = field(default_factory=list)
     otherwise: Said = Said(status=404)
+    answering: Answers | None = None
 
     @property
     def paths(self) -> list[str]:
@@ -67,7 +72,7 @@ class WebServer:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer by the table."""
         self.asked.append(Asked(request.raw_path, dict(request.headers)))
-        found = self.pages.get(request.raw_path, self.otherwise)
+        found = self.answering or self.pages.get(request.raw_path, self.otherwise)
         said = found if isinstance(found, Said) else await found(request)
         if isinstance(said, web.StreamResponse):
             return said
@@ -79,23 +84,26 @@ class WebServer:
 
 
 @asynccontextmanager
+async def listening(
+    answer: Answering, *, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Have `answer` asked for every path at the port that is yielded, until the block ends."""
+    application = web.Application()
+    application.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, address, 0, ssl_context=tls).start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def serving(
     pages: Mapping[str, Said | Answers], *, address: str = ADDRESS, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[WebServer]:
     """The server, until the block ends."""
     server = WebServer(dict(pages), scheme="https" if tls else "http")
-    runner = web.AppRunner(_application(server), access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    site = web.TCPSite(runner, address, 0, ssl_context=tls)
-    await site.start()
-    server.port = runner.addresses[0][1]
-    try:
+    async with listening(server.answer, address=address, tls=tls) as server.port:
         yield server
-    finally:
-        await runner.cleanup()
-
-
-def _application(server: WebServer) -> web.Application:
-    application = web.Application()
-    application.router.add_route("*", "/{path:.*}", server.answer)
-    return application

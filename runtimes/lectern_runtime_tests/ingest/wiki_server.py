@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import web
 
-from lectern_runtime_tests.ingest.web_server import ADDRESS
+from lectern_runtime_tests.ingest.web_server import ADDRESS, listening
 
 MEMBERS_AT_ONCE = 3
 """How many members of a category one answer holds here; the real API says up to 500."""
@@ -31,7 +31,10 @@ class Article:
 
 @dataclass(slots=True)
 class Wiki:
-    """What the double knows. `faults` are errors that are answered before anything else, each once."""
+    """What the double knows. `faults` are errors that are answered before anything else, each once.
+
+    `capital` says that titles begin with a capital letter, as in Wikipedia.
+    """
 
     articles: dict[str, Article] = field(default_factory=dict)
     redirects: dict[str, str] = field(default_factory=dict)
@@ -41,6 +44,9 @@ class Wiki:
     under_way: int = 0
     most_under_way: int = 0
     port: int = 0
+    capital: bool = True
+    pages_written: int = 0
+    revisions: int = 0
 
     @property
     def api_url(self) -> str:
@@ -49,8 +55,10 @@ class Wiki:
     def write(self, title: str, text: str, *categories: str) -> Article:
         """Write a page anew or for the first time."""
         old = self.articles.get(title)
-        revision = 1000 + max((each.revision - 1000 for each in self.articles.values()), default=0) + 1
-        found = Article(old.page_id if old else len(self.articles) + 1, title, revision, text, categories)
+        self.revisions += 1
+        self.pages_written += old is None
+        page_id = old.page_id if old else self.pages_written
+        found = Article(page_id, title, 1000 + self.revisions, text, categories)
         self.articles[title] = found
         return found
 
@@ -114,7 +122,7 @@ class Wiki:
             if title.startswith("fr:"):
                 query["interwiki"].append({"title": title, "iw": "fr"})
                 continue
-            good = (title[:1].upper() + title[1:]).replace("_", " ")
+            good = ((title[:1].upper() if self.capital else title[:1]) + title[1:]).replace("_", " ")
             if good != title:
                 query["normalized"].append({"fromencoded": False, "from": title, "to": good})
             if good in self.redirects:
@@ -147,13 +155,5 @@ class Wiki:
 @asynccontextmanager
 async def serving(wiki: Wiki) -> AsyncIterator[Wiki]:
     """The double at `wiki.api_url`, until the block ends."""
-    application = web.Application()
-    application.router.add_get("/w/api.php", wiki.answer)
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=1)
-    await runner.setup()
-    await web.TCPSite(runner, ADDRESS, 0).start()
-    wiki.port = runner.addresses[0][1]
-    try:
+    async with listening(wiki.answer, address=ADDRESS) as wiki.port:
         yield wiki
-    finally:
-        await runner.cleanup()

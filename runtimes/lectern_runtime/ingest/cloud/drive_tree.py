@@ -10,15 +10,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from lectern_runtime.ingest.cloud.drive_api import FOLDER, Drive, File
-from lectern_runtime.ingest.cloud.folders import Folders
+from lectern_runtime.ingest.cloud.folders import Folders, Place
 from lectern_runtime.ingest.cloud.rest import Refusal
 from lectern_runtime.ingest.connector import Listed, SourceUnavailable
 
 MAX_DEPTH = 200
 MAX_OPEN = 1_000_000
 """Folders that wait to be listed."""
-SLASH = "\u2215"
-"""What stands for a slash in a name: a name must not look like a folder, since rights may depend on those."""
 _OFFICE = "application/vnd.openxmlformats-officedocument"
 EXPORTS = {
     "application/vnd.google-apps.document": ("document", f"{_OFFICE}.wordprocessingml.document", ".docx"),
@@ -29,14 +27,6 @@ EXPORTS = {
 _FILES = "https://drive.google.com/file/d/"
 _GOOGLE = "application/vnd.google-apps."
 _UNTOLD = "application/octet-stream"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A folder below the root: the path to it, empty for the root itself, and whether fewer people may read it."""
-
-    path: str
-    restricted: bool
 
 
 @dataclass(slots=True)
@@ -72,7 +62,7 @@ class Tree:
 
     def note(self, folder: File, parent: Place, parent_id: str) -> Place:
         """Remember a folder as it is now, and return it as a place."""
-        place = Place(_below(parent, folder.name), self._restricted(folder, parent))
+        place = Place(parent.below(folder.name), self._restricted(folder, parent))
         self.folders.note(folder.id, parent=parent_id, name=folder.name, restricted=place.restricted)
         self._places[folder.id] = place
         return place
@@ -96,7 +86,7 @@ class Tree:
         place = Place("", restricted=False) if folder_id == self.root.id else self._places[folder_id]
         for folder in reversed(way):
             if place is not None:
-                place = Place(_below(place, folder.name), self._restricted(folder, place))
+                place = Place(place.below(folder.name), self._restricted(folder, place))
             self._places[folder.id] = place
         return place
 
@@ -112,7 +102,7 @@ class Tree:
     def listed(self, file: File, folder: Place) -> Listed:
         """A file as a document of the run."""
         exported = EXPORTS.get(file.media_type)
-        path, media_type = _below(folder, file.name), file.media_type
+        path, media_type = folder.below(file.name), file.media_type
         if exported is not None:
             _, media_type, suffix = exported
             path += "" if path.endswith(suffix) else suffix
@@ -148,8 +138,3 @@ def from_uri(text: str) -> tuple[str, str]:
         if text.startswith(f"https://docs.google.com/{kind}/d/"):
             return text.rpartition("/")[2], media_type
     return text.removeprefix(_FILES), ""
-
-
-def _below(folder: Place, name: str) -> str:
-    name = name.replace("/", SLASH) or "(no name)"
-    return f"{folder.path}/{name}" if folder.path else name

@@ -10,11 +10,27 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from dataclasses import dataclass
 
+SLASH = "\u2215"
+"""What stands for a slash in a name: a name must not look like a folder, since rights may depend on those."""
 MAX_FOLDERS = 20_000
 """With more the text is empty, which says that nothing is known of folders."""
 _ID_BYTES, _FACT_BYTES = 8, 6
 _ROW = _ID_BYTES + _FACT_BYTES + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A folder below the root: the path to it, empty for the root itself, and whether fewer people may read it."""
+
+    path: str
+    restricted: bool
+
+    def below(self, name: str) -> str:
+        """The path of what is called `name` in this folder."""
+        name = name.replace("/", SLASH) or "(no name)"
+        return f"{self.path}/{name}" if self.path else name
 
 
 class Folders:

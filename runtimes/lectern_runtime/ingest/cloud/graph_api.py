@@ -21,8 +21,9 @@ from lectern_runtime.ingest.cloud.session import Session, Token
 from lectern_runtime.ingest.connector import Means, SourceUnavailable
 from lectern_runtime.ingest.retries import Retries
 
-MAX_PAGES = 1_000_000
+MAX_PAGES = 1_000
 MAX_SECRET_BYTES = 1 << 14
+MAX_READER_PAGES = 100
 MAX_READERS = 5_000
 """More readers of one item are not asked for: where they count, it is taken for restricted."""
 _SECRET = "spec.sharePoint.credentialsSecretRef"  # noqa: S105 -- the field that names it
@@ -106,11 +107,6 @@ class Clients:
     api: httpx.AsyncClient
     downloads: httpx.AsyncClient
 
-    async def close(self) -> None:
-        """Close all."""
-        await self.api.aclose()
-        await self.downloads.aclose()
-
 
 class Graph:
     """The API as the application of `source` sees it; `clients` are their owner's to close."""
@@ -160,12 +156,14 @@ class Graph:
         """Who may read an item, as Graph names them, at least `MAX_READERS` of more. Raises `Refusal`."""
         found: set[str] = set()
         url = f"{self._item(library, node)}/permissions"
-        while url and len(found) <= MAX_READERS:
+        for _ in range(MAX_READER_PAGES):
             page = await self._session.json(_Permissions, url)
             for permission in page.value:
                 for identities in (permission.granted or {}, *(permission.among or ())):
                     found |= {f"{kind}:{each.id or each.login}" for kind, each in identities.items() if each}
-            url = page.following if page.following != url else ""
+            if not page.following or len(found) > MAX_READERS:
+                break
+            url = page.following
         return frozenset(found)
 
     async def data(self, library: str, node: str, *, limit: int) -> bytes:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
-from lectern_runtime.ingest.cloud.folders import Folders
+from lectern_runtime.ingest.cloud.folders import Folders, Place
 from lectern_runtime.ingest.cloud.graph_api import Graph, Node, Nodes
 from lectern_runtime.ingest.cloud.latest import Latest
 from lectern_runtime.ingest.cloud.rest import Refusal
@@ -20,17 +20,7 @@ from lectern_runtime.ingest.connector import Listed, SourceUnavailable
 MAX_DEPTH = 400
 MAX_FOLDERS = 500_000
 MAX_PAGES = 1_000_000
-SLASH = "\u2215"
-"""What stands for a slash in a name, as nobody should be able to write one: rights may depend on folders."""
 _NOT_TOLD = frozenset({401, 403, 404})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A folder: the path to it, empty for the root, and whether fewer people may read it."""
-
-    path: str
-    restricted: bool
 
 
 @dataclass(slots=True)
@@ -47,16 +37,20 @@ class Library:
     link: str = ""
     _places: dict[str, Place | None] = field(default_factory=dict)
 
-    async def read(self, link: str) -> None:
-        """Take in all that changed since `link`, or everything. Raises `Refusal`, else `SourceUnavailable`."""
+    async def read(self, link: str) -> str:
+        """Take in all that changed since `link`, or everything. Raises `Refusal`, else `SourceUnavailable`.
+
+        Returns the link that asks for what changes from now on.
+        """
         page = await self.graph.delta(self.id, link)
         for _ in range(MAX_PAGES):
             await self._take(page)
             if page.link:
                 self.link = page.link
-                return
-            if not page.following:
+                return self.link
+            if not page.following or page.following == link:
                 break
+            link = page.following
             page = await self.graph.following(page)
         raise SourceUnavailable("Microsoft Graph's list of the library does not end; the next run asks again")
 
@@ -109,9 +103,7 @@ class Library:
         return None if found is None or found.deleted is not None else found
 
     async def _below(self, place: Place, node: Node) -> Place:
-        name = node.name.replace("/", SLASH) or "(no name)"
-        path = f"{place.path}/{name}" if place.path else name
-        return Place(path, place.restricted or await self._is_narrower(node))
+        return Place(place.below(node.name), place.restricted or await self._is_narrower(node))
 
     async def _is_narrower(self, node: Node) -> bool:
         if node.shared is None:

@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator, Sequence
 from itertools import count
 from pathlib import Path
 
-from lectern_contract.errors import DocumentError
 from lectern_contract.settings import ConnectorSettings
 from lectern_contract.source_settings import GitSource
 from lectern_runtime.ingest import media_types
@@ -27,6 +26,7 @@ from lectern_runtime.ingest.repository.checkout import FILES, LINK, Commit, InTr
 from lectern_runtime.ingest.repository.program import Git
 from lectern_runtime.ingest.repository.remote import COMMAND_SECONDS, Remote
 from lectern_runtime.ingest.retries import Retries
+from lectern_runtime.ingest.unread import unread
 
 GROUP = 256
 """Files that are fetched in one exchange."""
@@ -80,10 +80,10 @@ class GitConnector:
         commit, blobs = await self._commit()
         blob = listed.etag or await commit.blob("/".join(filter(None, (self._source.path, listed.uri))))
         if not blob:
-            raise _fault("Vanished", "it was removed after it was listed")
+            raise unread("Vanished", "it was removed after it was listed")
         data = await blobs.read(blob)
         if len(data) < _LFS_BYTES and data.startswith(_LFS):
-            raise _fault(
+            raise unread(
                 "InLfs", "the repository holds a pointer only, its bytes lie in Git LFS, which is not read; exclude it"
             )
         return Fetched(data, etag=blob)
@@ -189,7 +189,3 @@ def _item(entry: InTree) -> Item | None:
         return Listed(uri=path, path=path, etag=entry.blob, size=None)
     kind = "link" if entry.mode == LINK else "submodule"
     return Unlisted(path, "NotAFile", f"it is a {kind}, which is not followed; exclude it")
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

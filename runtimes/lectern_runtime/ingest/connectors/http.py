@@ -9,18 +9,18 @@ from __future__ import annotations
 
 from importlib.metadata import version
 
-import httpx
-
-from lectern_contract.errors import ConfigurationError, DocumentError
+from lectern_contract.errors import ConfigurationError
 from lectern_contract.settings import ConnectorSettings
 from lectern_contract.source_settings import HttpSource
 from lectern_runtime.ingest.connector import Fetched, Known, Listed, Listing, Means
 from lectern_runtime.ingest.globs import Selection
-from lectern_runtime.ingest.retries import Retries, TryAgain
+from lectern_runtime.ingest.retries import TryAgain
+from lectern_runtime.ingest.unread import unread
 from lectern_runtime.ingest.web import addresses, guarded, robots, urls
+from lectern_runtime.ingest.web.api_source import ApiSource, Asking
 from lectern_runtime.ingest.web.crawl import Bounds, Crawl
 from lectern_runtime.ingest.web.exchange import Exchange, Headers
-from lectern_runtime.ingest.web.guarded import Guard, Resolve
+from lectern_runtime.ingest.web.guarded import Guard
 from lectern_runtime.ingest.web.origins import FAILING, Origins
 from lectern_runtime.ingest.web.seeds import Seeds
 from lectern_runtime.ingest.web.spool import Spool
@@ -33,21 +33,15 @@ def open_connector(settings: ConnectorSettings, means: Means) -> Http:
     return Http(settings, means)
 
 
-class Http:
-    """The pages of one source. `resolve` and `retries` are replaced in tests only."""
+class Http(ApiSource[Exchange]):
+    """The pages of one source."""
 
-    def __init__(
-        self,
-        settings: ConnectorSettings,
-        means: Means,
-        *,
-        resolve: Resolve = guarded.resolve,
-        retries: Retries | None = None,
-    ) -> None:
+    def __init__(self, settings: ConnectorSettings, means: Means, asking: Asking | None = None) -> None:
+        super().__init__(settings, means, asking)
         assert isinstance(settings.source, HttpSource)
         source = self._source = settings.source
         hosts = frozenset(_host(settings.name, each) for each in source.allowed_hosts)
-        self._guard = Guard(hosts, addresses.networks(source.private_networks), resolve)
+        self._guard = Guard(hosts, addresses.networks(source.private_networks), self._asking.resolve)
         self._bounds = Bounds(
             max_depth=source.max_depth,
             max_documents=source.max_documents,
@@ -55,15 +49,12 @@ class Http:
             selection=Selection(settings.include, settings.exclude),
             media_types=settings.media_types,
         )
-        self._means = means
-        self._retries = retries or Retries()
         self._spool = Spool()
-        self._client: httpx.AsyncClient | None = None
         self._servers: Origins | None = None
 
     async def list(self, known: Known) -> Listing:
         """Every page. Iterating raises `SourceUnavailable` when none can be read, `SourceEmpty` when none is there."""
-        exchange = self._exchange()
+        exchange = self._opened()
         self._servers = Origins(exchange)
         crawl = Crawl(
             exchange=exchange,
@@ -81,7 +72,7 @@ class Http:
         kept = self._spool.take(listed.uri)
         if kept is not None:
             return kept
-        exchange = self._exchange()
+        exchange = self._opened()
         servers = self._servers = self._servers or Origins(exchange)
 
         async def before(url: str) -> Headers:
@@ -89,30 +80,27 @@ class Http:
             return {}
 
         try:
-            answer = await exchange.get(listed.uri, limit=self._bounds.max_document_bytes, before=before)
+            answer = await exchange.get(listed.uri, limit=self._max_bytes, before=before)
         except TryAgain as error:
-            raise _fault(FAILING, str(error)) from error
+            raise unread(FAILING, str(error)) from error
         if answer.status in (404, 410):
-            raise _fault("Vanished", "it was removed after it was listed")
+            raise unread("Vanished", "it was removed after it was listed")
         if answer.status != 200:
-            raise _fault("Refused", f"the server answers HTTP {answer.status}; the next run tries again")
+            raise unread("Refused", f"the server answers HTTP {answer.status}; the next run tries again")
         if answer.url != listed.uri:
-            raise _fault("Moved", "it was moved after it was listed; the next run finds it")
+            raise unread("Moved", "it was moved after it was listed; the next run finds it")
         etag = of(answer.body, answer.headers, answer.media_type).text()
         return Fetched(answer.body, media_type=answer.media_type, etag=etag)
 
     async def close(self) -> None:
         """Close all connections and remove what was kept on disk."""
         self._spool.close()
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = None
+        await super().close()
 
-    def _exchange(self) -> Exchange:
-        if self._client is None:
-            tls = guarded.tls_context(self._source.ca_file)
-            self._client = guarded.open_client(self._guard, tls=tls, user_agent=user_agent())
-        return Exchange(self._client, self._means.throttle, self._means.clock, self._retries)
+    def _open(self) -> Exchange:
+        tls = guarded.tls_context(self._source.ca_file)
+        client = self._keep(guarded.open_client(self._guard, tls=tls, user_agent=user_agent()))
+        return Exchange(client, self._means.throttle, self._means.clock, self._asking.retries)
 
 
 def user_agent() -> str:
@@ -130,7 +118,3 @@ def _host(name: str, written: str) -> str:
             f"IngestionSource/{name}: spec.http: {written!r} is no host that is asked: {error}; write a name, or an "
             "address in its usual form"
         ) from error
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

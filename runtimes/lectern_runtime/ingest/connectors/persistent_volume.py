@@ -28,6 +28,7 @@ from lectern_runtime.ingest.connector import (
     SourceUnavailable,
     Unlisted,
 )
+from lectern_runtime.ingest.unread import too_large, unread
 
 RACY_SECONDS = 2.0
 """A file that changed less than this long ago can change again without a new time stamp."""
@@ -90,10 +91,10 @@ class PersistentVolume:
                 if data is not None:
                     return data
         except FileNotFoundError as error:
-            raise _fault("Vanished", "it was removed after it was listed") from error
+            raise unread("Vanished", "it was removed after it was listed") from error
         except OSError as error:
-            raise _fault("Unreadable", f"it cannot be read: {error.strerror}; check its owner and mode") from error
-        raise _fault("ChangedWhileRead", f"it changed during each of {_READ_ATTEMPTS} reads; the next run tries again")
+            raise unread("Unreadable", f"it cannot be read: {error.strerror}; check its owner and mode") from error
+        raise unread("ChangedWhileRead", f"it changed during each of {_READ_ATTEMPTS} reads; the next run tries again")
 
 
 def _walk(root: str, *, now: float) -> Iterator[Listed | Unlisted]:
@@ -162,7 +163,7 @@ def _target_below(root: str, path: str) -> str:
     """The real path of `path`. Raises `DocumentError` when it leaves `root`, OSError when it is absent."""
     real = os.path.realpath(path, strict=True)
     if os.path.commonpath((root, real)) != root:
-        raise _fault("OutsideSource", "the link leads out of the source's directory, where nothing is read")
+        raise unread("OutsideSource", "the link leads out of the source's directory, where nothing is read")
     return real
 
 
@@ -186,9 +187,7 @@ def _read_if_still(path: str, max_bytes: int) -> bytes | None:
         data = stream.read(max_bytes + 1)
         after = os.fstat(descriptor)
     if len(data) > max_bytes:
-        raise _fault(
-            "TooLarge", f"it has more than {max_bytes} bytes; raise spec.parsing.maxDocumentBytes or exclude it"
-        )
+        raise too_large(max_bytes)
     same = (before.st_size, before.st_mtime_ns, before.st_ctime_ns) == (
         after.st_size,
         after.st_mtime_ns,
@@ -207,7 +206,3 @@ def _is_unicode(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import AsyncIterator
 
-from lectern_contract.errors import DocumentError
 from lectern_contract.settings import ConnectorSettings
 from lectern_contract.source_settings import S3Source
 from lectern_runtime.adapters.s3_answers import PRESENT, Entry, Refusal
@@ -26,6 +25,7 @@ from lectern_runtime.ingest.connector import (
     SourceUnavailable,
     Unlisted,
 )
+from lectern_runtime.ingest.unread import too_large, unread
 
 _FIELD = "spec.s3"
 _OF_NO_TYPE = frozenset({"application/octet-stream", "binary/octet-stream"})
@@ -89,7 +89,7 @@ class S3Connector:
         if isinstance(found, Refusal):
             raise self._refused(found)
         if etag and found.etag != etag:  # a server that does not know the condition
-            raise _fault(*_OF_ONE_DOCUMENT[PRESENT])
+            raise unread(*_OF_ONE_DOCUMENT[PRESENT])
         media_type = "" if found.media_type in _OF_NO_TYPE else found.media_type
         return Fetched(self._decoded(found), media_type=media_type)
 
@@ -99,12 +99,12 @@ class S3Connector:
 
     def _refused(self, refusal: Refusal) -> Exception:
         if refusal.code == TOO_LARGE:
-            return self._too_large()
+            return too_large(self._max_bytes)
         if (told := _OF_ONE_DOCUMENT.get(refusal.code)) is not None:
-            return _fault(*told)
+            return unread(*told)
         if refusal.status == 429 or refusal.status > 500:  # 500 is also what one damaged object gives, for ever
             return self._client.error(refusal, "read")
-        return _fault("Unreadable", f"the server refuses to give it (HTTP {refusal.status}, {refusal.code})")
+        return unread("Unreadable", f"the server refuses to give it (HTTP {refusal.status}, {refusal.code})")
 
     def _decoded(self, found: Object) -> bytes:
         """Return the bytes as they were before they were stored compressed; at most `max_bytes` are made."""
@@ -113,22 +113,17 @@ class S3Connector:
         if not encodings:
             return found.data
         if encodings != ["gzip"]:
-            raise _fault("EncodingUnknown", "it is stored with a Content-Encoding other than gzip; store it without")
+            raise unread("EncodingUnknown", "it is stored with a Content-Encoding other than gzip; store it without")
         inflater = zlib.decompressobj(zlib.MAX_WBITS | 16)
         try:
             data = inflater.decompress(found.data, self._max_bytes + 1)
         except zlib.error as error:
-            raise _fault("EncodingDamaged", "it is stored with Content-Encoding gzip and is none") from error
+            raise unread("EncodingDamaged", "it is stored with Content-Encoding gzip and is none") from error
         if len(data) > self._max_bytes:
-            raise self._too_large()
+            raise too_large(self._max_bytes)
         if not inflater.eof:
-            raise _fault("EncodingDamaged", "it is stored with Content-Encoding gzip and ends too early")
+            raise unread("EncodingDamaged", "it is stored with Content-Encoding gzip and ends too early")
         return data
-
-    def _too_large(self) -> DocumentError:
-        return _fault(
-            "TooLarge", f"it has more than {self._max_bytes} bytes; raise spec.parsing.maxDocumentBytes or exclude it"
-        )
 
 
 def _item(entry: Entry, prefix: str) -> Item | None:
@@ -151,7 +146,3 @@ def _etag(entry: Entry) -> str:
 
 def _server_etag(etag: str) -> str:
     return etag.partition("/")[2].partition("/")[2]
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

@@ -13,8 +13,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from urllib.parse import quote_plus
 
-import httpx
-
 from lectern_contract.errors import DocumentError
 from lectern_contract.settings import ConnectorSettings
 from lectern_contract.source_settings import WikipediaSource
@@ -29,16 +27,21 @@ from lectern_runtime.ingest.connector import (
     SourceUnavailable,
     Unlisted,
 )
-from lectern_runtime.ingest.retries import Retries, TryAgain
+from lectern_runtime.ingest.retries import TryAgain
+from lectern_runtime.ingest.unread import too_large, unread
 from lectern_runtime.ingest.web import addresses, article, guarded, urls
+from lectern_runtime.ingest.web.api_source import ApiSource
 from lectern_runtime.ingest.web.exchange import Exchange
-from lectern_runtime.ingest.web.guarded import Guard, Resolve
+from lectern_runtime.ingest.web.guarded import Guard
 from lectern_runtime.ingest.web.mediawiki import MAX_TITLES, MAX_TITLES_LENGTH, MediaWiki, Page, Query, Refused
 from lectern_runtime.ingest.web.urls import UrlRefused
 
 FORM = 1
 """Raised whenever the same revision would give other bytes."""
 EVERYTHING = ""
+MAX_PAGES = 5_000
+"""Of the members of one category; the wiki decides how many it puts into one, which may be none."""
+ENDLESS = "the wiki's list of a category does not end; see spec.wikipedia.apiUrl, or name fewer categories"
 _ANY_NETWORK = ("0.0.0.0/0", "::/0")
 _TOLD_NAMES = 10
 _SPARE_BYTES = 1 << 20
@@ -50,59 +53,43 @@ def open_connector(settings: ConnectorSettings, means: Means) -> Wikipedia:
     return Wikipedia(settings, means)
 
 
-class Wikipedia:
-    """The articles of one source. `resolve` and `retries` are replaced in tests only."""
+class Wikipedia(ApiSource[MediaWiki]):
+    """The articles of one source."""
 
-    def __init__(
-        self,
-        settings: ConnectorSettings,
-        means: Means,
-        *,
-        resolve: Resolve = guarded.resolve,
-        retries: Retries | None = None,
-    ) -> None:
-        assert isinstance(settings.source, WikipediaSource)
-        self._source = settings.source
-        self._name = settings.name
-        self._max_bytes = settings.max_document_bytes
-        self._means, self._resolve, self._retries = means, resolve, retries or Retries()
-        self._client: httpx.AsyncClient | None = None
-        self._wiki: MediaWiki | None = None
+    @property
+    def _source(self) -> WikipediaSource:
+        assert isinstance(self._settings.source, WikipediaSource)
+        return self._settings.source
 
     async def list(self, known: Known) -> Listing:
         """Every article. Iterating raises `SourceUnavailable`, or `SourceEmpty` when there is none."""
         del known  # which articles are in a category can only be asked as a whole
-        return Listing(_Walk(self._source, self._opened(), self._name).items())
+        return Listing(_Walk(self._source, self._opened(), self._settings.name).items())
 
     async def fetch(self, listed: Listed) -> Fetched:
-        """The article as HTML under its title. Raises `DocumentError`, for instance Vanished."""
+        """The article as HTML under its title. Raises `DocumentError`, for instance Vanished or TooLarge."""
         try:
             found = await self._opened().parse(listed.path, limit=2 * self._max_bytes + _SPARE_BYTES)
         except Refused as error:
             gone = error.code in ("missingtitle", "nosuchpageid")
-            raise _fault("Vanished" if gone else "Refused", str(error)) from error
+            raise unread("Vanished" if gone else "Refused", str(error)) from error
         except TryAgain as error:
-            raise _fault("ServerFailing", str(error)) from error
+            raise unread("ServerFailing", str(error)) from error
         data = article.document(found.title, found.text).encode("utf-8", "replace")
+        if len(data) > self._max_bytes:
+            raise too_large(self._max_bytes)
         return Fetched(data, media_type="text/html", title=found.title, etag=_etag(found.revid))
 
-    async def close(self) -> None:
-        """Close all connections."""
-        if self._client is not None:
-            await self._client.aclose()
-            self._client = self._wiki = None
-
-    def _opened(self) -> MediaWiki:
-        if self._wiki is None:
-            try:
-                url = urls.canonical(self._source.api_url)
-            except UrlRefused as error:
-                raise SourceUnavailable(f"spec.wikipedia.apiUrl cannot be asked: {error}; correct it") from error
-            guard = Guard(frozenset({urls.host(url)}), addresses.networks(_ANY_NETWORK), self._resolve)
-            self._client = guarded.open_client(guard, tls=guarded.tls_context(None), user_agent=user_agent())
-            exchange = Exchange(self._client, self._means.throttle, self._means.clock, self._retries)
-            self._wiki = MediaWiki(url, exchange, self._retries)
-        return self._wiki
+    def _open(self) -> MediaWiki:
+        try:
+            url = urls.canonical(self._source.api_url)
+        except UrlRefused as error:
+            raise SourceUnavailable(f"spec.wikipedia.apiUrl cannot be asked: {error}; correct it") from error
+        guard = Guard(frozenset({urls.host(url)}), addresses.networks(_ANY_NETWORK), self._asking.resolve)
+        client = self._keep(guarded.open_client(guard, tls=guarded.tls_context(None), user_agent=user_agent()))
+        return MediaWiki(
+            url, Exchange(client, self._means.throttle, self._means.clock, self._asking.retries), self._asking.retries
+        )
 
 
 @dataclass(slots=True)
@@ -154,7 +141,10 @@ class _Walk:
             title = category if colon and prefix.strip().lower() in prefixes else f"Category:{category}"
             continued: Mapping[str, str | int] = {}
             empty = True
-            while self._asked < self.source.max_documents:
+            for _ in range(MAX_PAGES):
+                if self._asked >= self.source.max_documents:
+                    self._hide_rest()
+                    return
                 members, following = await self.wiki.members(title, continued)
                 empty = empty and not members
                 new = [page_id for page_id in members if page_id not in self._seen]
@@ -166,12 +156,13 @@ class _Walk:
                         yield item
                 if len(new) > room:
                     self._hide_rest()
-                if not following or following == continued:
+                if not following:
                     break
+                if following == continued:
+                    raise SourceUnavailable(ENDLESS)
                 continued = following
             else:
-                self._hide_rest()
-                return
+                raise SourceUnavailable(ENDLESS)
             if empty:
                 # Renaming a category empties it, which says nothing of its articles.
                 yield self._fault(category, "CategoryEmpty", "the wiki has no article in it; correct its name")
@@ -251,7 +242,3 @@ def _batches(titles: Sequence[str]) -> Iterator[list[str]]:
 
 def _etag(revision: int) -> str:
     return f"{revision}.{FORM}" if revision else ""
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

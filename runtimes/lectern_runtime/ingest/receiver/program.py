@@ -22,6 +22,7 @@ from lectern_runtime.http.server import serve
 from lectern_runtime.ingest.receiver.app import create_app
 from lectern_runtime.ingest.receiver.reception import Reception
 from lectern_runtime.opening import Patience, Readiness
+from lectern_runtime.telemetry import exporting
 
 DRAIN_SECONDS = 50
 """Below the 60 seconds that the operator gives between SIGTERM and SIGKILL."""
@@ -30,7 +31,9 @@ DRAIN_SECONDS = 50
 def run(settings_file: Path, data_dir: Path | None, *, host: str, port: int) -> None:
     """Serve until SIGTERM or SIGINT. Raises `LecternError` for faults that no waiting mends."""
     loaded = programs.load_settings(settings_file, ReceiverSettings)
-    asyncio.run(_serve(loaded, data_dir, host=host, port=port))
+    base = f"{loaded.namespace}/{loaded.knowledge_base}"
+    with exporting.traces("receiver", loaded.tracing, attributes={"lectern.knowledge_base": base}):
+        asyncio.run(_serve(loaded, data_dir, host=host, port=port))
 
 
 async def _serve(loaded: ReceiverSettings, data_dir: Path | None, *, host: str, port: int) -> None:

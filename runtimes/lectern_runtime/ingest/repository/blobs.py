@@ -21,6 +21,7 @@ from lectern_runtime.ingest.connector import SourceUnavailable
 from lectern_runtime.ingest.repository import faults
 from lectern_runtime.ingest.repository.program import Git
 from lectern_runtime.ingest.repository.remote import Remote
+from lectern_runtime.ingest.unread import too_large, unread
 
 GROUP_BYTES = 64 << 20
 KEPT_GROUPS = 3
@@ -104,8 +105,8 @@ class Blobs:
             return
         await asyncio.to_thread(shutil.rmtree, git.directory)
         if single:
-            too_large = faults.is_too_large(ended.errors)
-            self._faults[blobs[0]] = self._too_large() if too_large else _vanished()
+            larger = faults.is_too_large(ended.errors)
+            self._faults[blobs[0]] = too_large(self._max_bytes) if larger else _vanished()
             return
         middle = len(blobs) // 2
         await self._bring(blobs[:middle])
@@ -144,16 +145,11 @@ class Blobs:
         if kind != "blob":
             raise _vanished()
         if size > self._max_bytes:
-            raise self._too_large()
+            raise too_large(self._max_bytes)
         await _ask(group, f"contents {blob}")
         process = await _process(group)
         assert process.stdout is not None
         return (await process.stdout.readexactly(size + 1))[:-1]
-
-    def _too_large(self) -> DocumentError:
-        return _fault(
-            "TooLarge", f"it has more than {self._max_bytes} bytes; raise spec.parsing.maxDocumentBytes or exclude it"
-        )
 
 
 async def _process(group: _Group) -> Process:
@@ -180,8 +176,4 @@ async def _stop(group: _Group) -> None:
 
 
 def _vanished() -> DocumentError:
-    return _fault("Vanished", "the repository no longer has it; the next run reads the ref as it is then")
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)
+    return unread("Vanished", "the repository no longer has it; the next run reads the ref as it is then")

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, replace
 
 import httpx
 
-from lectern_contract.errors import DocumentError
 from lectern_runtime.ingest.connector import Clock, Throttle
 from lectern_runtime.ingest.retries import PASSING_STATUSES, Retries, TryAgain, retry_after
+from lectern_runtime.ingest.unread import too_large, unread
 from lectern_runtime.ingest.web import urls
 from lectern_runtime.ingest.web.guarded import LOCATION
 from lectern_runtime.ingest.web.inflate import Damaged, Inflater, TooMuch
@@ -86,7 +86,7 @@ class Exchange:
         try:
             url = urls.canonical(url)
         except UrlRefused as error:
-            raise _fault("UrlRefused", f"its URL is not asked: {error}; correct it") from error
+            raise unread("UrlRefused", f"its URL is not asked: {error}; correct it") from error
         detour = False
         for _ in range(MAX_REDIRECTS + 1):
             headers = await before(url)
@@ -96,7 +96,7 @@ class Exchange:
                 return replace(answer, detour=detour)
             detour = detour or answer.status not in _FOR_GOOD
             url = _redirected(url, target)
-        raise _fault("RedirectRefused", f"it leads through more than {MAX_REDIRECTS} redirects; correct the link")
+        raise unread("RedirectRefused", f"it leads through more than {MAX_REDIRECTS} redirects; correct the link")
 
     async def _once(self, url: str, headers: Headers, limit: int, wanted: Wanted) -> Answer:
         async def attempt() -> Answer:
@@ -131,7 +131,7 @@ async def _read(url: str, response: httpx.Response, limit: int, wanted: Wanted) 
         return said
     coding = response.headers.get("content-encoding", "").strip().lower()
     if coding not in ("", "identity", "gzip", "x-gzip"):
-        raise _fault("EncodingUnknown", "it comes in a content encoding that nobody asked for; see its server")
+        raise unread("EncodingUnknown", "it comes in a content encoding that nobody asked for; see its server")
     unpack = Inflater(limit) if "gzip" in coding else None
     body = bytearray()
     read = 0
@@ -144,9 +144,7 @@ async def _read(url: str, response: httpx.Response, limit: int, wanted: Wanted) 
         if unpack is not None and read:
             unpack.end()
     except TooMuch:
-        raise _fault(
-            "TooLarge", f"it has more than {limit} bytes; raise spec.parsing.maxDocumentBytes or exclude it"
-        ) from None
+        raise too_large(limit) from None
     except Damaged as error:
         raise TryAgain(f"{urls.origin(url)} sent a damaged answer") from error
     return replace(said, body=bytes(body))
@@ -156,9 +154,9 @@ def _redirected(url: str, target: str) -> str:
     try:
         found = urls.joined(url, target)
     except UrlRefused as error:
-        raise _fault("RedirectRefused", f"it leads to what is not asked: {error}; correct the link") from error
+        raise unread("RedirectRefused", f"it leads to what is not asked: {error}; correct the link") from error
     if url.startswith("https:") and not found.startswith("https:"):
-        raise _fault("RedirectRefused", "it leads from https to http; correct the link")
+        raise unread("RedirectRefused", "it leads from https to http; correct the link")
     return found
 
 
@@ -167,7 +165,7 @@ def _unanswered(url: str, error: httpx.HTTPError) -> Exception:
     while cause is not None and not isinstance(cause, ssl.SSLError):
         cause = cause.__cause__ or cause.__context__
     if isinstance(cause, ssl.SSLCertVerificationError):
-        return _fault(
+        return unread(
             "CertificateNotTrusted",
             f"{urls.host(url)} shows a certificate that is not trusted ({cause.verify_message}); set "
             "spec.http.caSecretRef",
@@ -178,7 +176,3 @@ def _unanswered(url: str, error: httpx.HTTPError) -> Exception:
         f"{urls.origin(url)} cannot be reached ({type(error).__name__}); see that it runs and that a NetworkPolicy "
         "lets us out"
     )
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

@@ -19,8 +19,8 @@ from pathlib import Path
 import httpcore
 import httpx
 
-from lectern_contract.errors import DocumentError
 from lectern_runtime.ingest.connector import SourceUnavailable
+from lectern_runtime.ingest.unread import unread
 from lectern_runtime.ingest.web import addresses, urls
 from lectern_runtime.ingest.web.addresses import Network
 from lectern_runtime.ingest.web.urls import UrlRefused
@@ -58,10 +58,10 @@ class Guard:
         try:
             found = urls.canonical(url)
         except UrlRefused as error:
-            raise _fault("UrlRefused", f"its URL is not asked: {error}; correct the link or exclude it") from error
+            raise unread("UrlRefused", f"its URL is not asked: {error}; correct the link or exclude it") from error
         name = urls.host(found)
         if name not in self.hosts:
-            raise _fault("HostNotAllowed", f"{name} is not asked; add it to spec.http.allowedHosts or exclude the page")
+            raise unread("HostNotAllowed", f"{name} is not asked; add it to spec.http.allowedHosts or exclude the page")
         return found
 
     async def addresses(self, name: str, port: int) -> list[str]:
@@ -80,7 +80,7 @@ class Guard:
         for address in found:
             why = addresses.refusal(address, self.private)
             if why is not None:
-                raise _fault(
+                raise unread(
                     "AddressRefused",
                     f"{name} is at an address that is not asked ({why}); if it is meant, name its network in "
                     "spec.http.privateNetworks",
@@ -252,7 +252,3 @@ def _translated(request: httpx.Request) -> Iterator[None]:
             if isinstance(error, theirs):
                 raise ours(str(error), request=request) from error
         raise
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)

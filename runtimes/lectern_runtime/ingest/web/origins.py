@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from lectern_contract.errors import DocumentError
 from lectern_runtime.ingest.retries import TryAgain
+from lectern_runtime.ingest.unread import unread
 from lectern_runtime.ingest.web import robots, urls
 from lectern_runtime.ingest.web.exchange import Exchange
 from lectern_runtime.ingest.web.robots import Robots
@@ -51,13 +52,13 @@ class Origins:
         """Return when the canonical `url` may be requested. Raises `DocumentError` when it may not."""
         name = urls.origin(url)
         if name not in self._origins and len(self._origins) >= MAX_ORIGINS:
-            raise _fault(TOO_MANY, f"the pages name more than {MAX_ORIGINS} servers (hosts with a port); exclude some")
+            raise unread(TOO_MANY, f"the pages name more than {MAX_ORIGINS} servers (hosts with a port); exclude some")
         origin = self._origins.setdefault(name, _Origin())
         if origin.failures >= MAX_FAILURES:
-            raise _fault(FAILING, f"{name} could not answer for {MAX_FAILURES} pages in a row; see that it runs")
+            raise unread(FAILING, f"{name} could not answer for {MAX_FAILURES} pages in a row; see that it runs")
         rules = await self._rules(name, origin)
         if not rules.allows(url):
-            raise _fault(
+            raise unread(
                 DENIED, f"robots.txt of {name} denies it to {robots.PRODUCT}; exclude it, or ask its owner to allow it"
             )
         if rules.delay_seconds:
@@ -97,8 +98,4 @@ class Origins:
 
 
 def _unreachable(name: str, cause: str) -> DocumentError:
-    return _fault(UNREACHABLE, f"nobody knows what robots.txt of {name} allows, so nothing is fetched: {cause}")
-
-
-def _fault(reason: str, detail: str) -> DocumentError:
-    return DocumentError(detail, stage="fetch", reason=reason)
+    return unread(UNREACHABLE, f"nobody knows what robots.txt of {name} allows, so nothing is fetched: {cause}")

@@ -56,6 +56,7 @@ def settings(**changes: Any) -> ReceiverSettings:
         "metadata": {},
         "media_types": ("text/*", "application/pdf"),
         "max_document_bytes": 10_000,
+        "tracing": None,
         "log": EmbeddedLog(),
         "blobs": DirectoryBlobs(),
     }
