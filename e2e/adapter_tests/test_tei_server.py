@@ -27,9 +27,9 @@ from lectern_contract.errors import DependencyError, DocumentError
 from lectern_contract.settings import EmbedderSettings
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.onnx import OnnxMiniLm
-from lectern_runtime.embed.retry import Retry
 from lectern_runtime.errors import EmbedderFailed, InputTooLong
 from lectern_runtime.ports import Embedder
+from lectern_runtime.retries import Retries
 from lectern_runtime_tests.contracts.tei_contract import TeiContract, counters, words
 
 PATIENCE = 30.0
@@ -187,7 +187,7 @@ async def test_a_server_that_is_full_is_asked_again_when_it_says() -> None:
         slept.append(seconds)
         await asyncio.sleep(0.05)
 
-    retry = Retry(max_attempts=1_000, told=told.append, sleep=sleep)
+    retry = Retries(attempts=1_000, told=told.append, sleep=sleep)
     with embedding_process.serving("--max-concurrent-requests", "1") as server:
         async with opened(server.settings()) as embedder:
             await embedder.info()

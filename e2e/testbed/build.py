@@ -82,10 +82,12 @@ def _build(piece: pieces.Piece, place: cache.Place, environment: Mapping[str, st
 
 
 def _tool(piece: pieces.Piece, cache_root: Path, environment: Mapping[str, str], say: Callable[[str], None]) -> Path:
-    from e2e.testbed import go_toolchain, maven  # late: `cached` must not pay for their imports
+    from e2e.testbed import go_toolchain, maven, redis_packages  # late: `cached` must not pay for their imports
 
     if piece.files == maven.FILES:
         return maven.find(environment)
+    if piece.files == redis_packages.FILES:
+        return redis_packages.find(environment)
     return go_toolchain.find(piece.manifest, cache_root, environment, say)
 
 
@@ -98,6 +100,9 @@ def _wanted(environment: Mapping[str, str]) -> list[pieces.Piece]:
     if environment.get("KAFKA_BOOTSTRAP"):
         _say(f"kafka: given by KAFKA_BOOTSTRAP at {environment['KAFKA_BOOTSTRAP']}")
         wanted.remove(pieces.KAFKA)
+    if environment.get("REDIS_URL"):
+        _say("redis: given by REDIS_URL")  # the address may carry a password
+        wanted.remove(pieces.REDIS)
     if environment.get("S3_URL"):
         _say(f"s3: given by S3_URL at {environment['S3_URL']}")
         wanted.remove(pieces.S3)

@@ -139,8 +139,10 @@ class Kafka:
 
 
 @contextmanager
-def kafka(directory: Path | None = None) -> Iterator[Kafka]:
+def kafka(directory: Path | None = None, advertised: Mapping[str, str] | None = None) -> Iterator[Kafka]:
     """Start a broker in `directory` (a temporary one without it) and yield it; kill it when the context ends.
+
+    `advertised` is what it tells clients of a protocol as its address, where that is another: of a proxy before it.
 
     Raises MissingComponent when the jars or Java are missing and StartFailed when it is not up within a minute.
     """
@@ -152,7 +154,7 @@ def kafka(directory: Path | None = None) -> Iterator[Kafka]:
     started = False
     try:
         with Processes(home, stop_seconds=0.0) as processes:
-            broker = _started(home, processes)
+            broker = _started(home, processes, advertised or {})
             started = True
             yield broker
     finally:
@@ -160,9 +162,9 @@ def kafka(directory: Path | None = None) -> Iterator[Kafka]:
             shutil.rmtree(home, ignore_errors=True)
 
 
-def _started(home: Path, processes: Processes) -> Kafka:
+def _started(home: Path, processes: Processes, advertised: Mapping[str, str]) -> Kafka:
     for attempt in range(1, START_ATTEMPTS + 1):
-        broker = _prepared(home, processes)
+        broker = _prepared(home, processes, advertised)
         try:
             broker.start()
             return broker
@@ -174,11 +176,12 @@ def _started(home: Path, processes: Processes) -> Kafka:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
-def _prepared(home: Path, processes: Processes) -> Kafka:
+def _prepared(home: Path, processes: Processes, advertised: Mapping[str, str]) -> Kafka:
     """Write keys and settings, and format the data directory where it is new."""
     keys = certificates.ensure(home / "keys")
     *ports, controller = free_ports(len(LISTENERS) + 1)
     addresses = {name: f"127.0.0.1:{port}" for name, port in zip(LISTENERS, ports, strict=True)}
+    told = {**addresses, **advertised}
     passwords = {user: secrets.token_hex(12) for user in (OWNER, STRANGER)}
     settings = {
         **SETTINGS,
@@ -186,7 +189,7 @@ def _prepared(home: Path, processes: Processes) -> Kafka:
         "listeners": ",".join(
             [*(f"{n}://{at}" for n, at in addresses.items()), f"CONTROLLER://127.0.0.1:{controller}"]
         ),
-        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in addresses.items()),
+        "advertised.listeners": ",".join(f"{name}://{address}" for name, address in told.items()),
         "log.dirs": str(home / "data"),
         "ssl.keystore.location": str(_key_store(home, keys)),
         **_logins(passwords),

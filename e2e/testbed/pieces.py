@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from e2e.testbed import cache, maven, strimzi
+from e2e.testbed import cache, maven, redis_packages, strimzi
 from e2e.testbed.errors import MissingComponent
 from e2e.testbed.gobuild import Workshop
 
@@ -168,6 +168,17 @@ KAFKA = Piece(
     make=make_kafka,
     files=maven.FILES,
 )
+REDIS = Piece(
+    name="redis",
+    manifest=HERE / "redis_root",
+    recipe="1: unpacked beside each other, tried once",
+    outputs=tuple(f"{version}/{redis_packages.PROGRAM}" for version in redis_packages.SUITES),
+    purpose="Redis 8.0 with vector sets and Redis 7.0 without: caches are tested on real servers",
+    about="30 s, a download of 35 MB",
+    free_disk_gigabytes=1,
+    make=redis_packages.unpack,
+    files=redis_packages.FILES,
+)
 S3 = Piece(
     name="s3",
     manifest=HERE / "s3_module",
@@ -199,7 +210,7 @@ STRIMZI_CRDS = Piece(
     make=strimzi.make_crds,
     files=maven.FILES,
 )
-PIECES = (CONTROL_PLANE, HELM, KAFKA, KEDA_CRDS, PLATFORM_CRDS, S3, SCHEDULER, STRIMZI_CRDS)
+PIECES = (CONTROL_PLANE, HELM, KAFKA, KEDA_CRDS, PLATFORM_CRDS, REDIS, S3, SCHEDULER, STRIMZI_CRDS)
 
 
 def binaries(environment: Mapping[str, str]) -> Path:

@@ -15,7 +15,7 @@ from urllib.request import urlopen
 from e2e.testbed.errors import StartFailed
 from e2e.testbed.process import Process, Processes, free_ports
 
-START_SECONDS = 15.0
+START_SECONDS = 60.0
 START_ATTEMPTS = 3
 PROBE_SECONDS = 1.0
 NAME = "qdrant-double"
@@ -41,8 +41,13 @@ class QdrantDouble:
         """What the process wrote."""
         return self._processes.logs / f"{NAME}.log"
 
+    @property
+    def data(self) -> Path:
+        """The directory of its state; copy or replace it only while the process does not run."""
+        return self._directory / "data"
+
     def start(self) -> None:
-        """Start it, on the port it had before if it ran already; raises StartFailed after 15 s."""
+        """Start it, on the port it had before if it ran already; raises StartFailed after a minute."""
         if self._process is not None:
             raise StartFailed(f"{NAME} runs already at {self.url}; stop or kill it first.")
         attempts = 1 if self._port else START_ATTEMPTS
@@ -80,7 +85,7 @@ class QdrantDouble:
 
     def _start_at(self, port: int) -> None:
         command: list[str | Path] = [sys.executable, "-m", "e2e.testbed.qdrant_double"]
-        command += ["--port", str(port), "--data", self._directory / "data"]
+        command += ["--port", str(port), "--data", self.data]
         if self.api_key is not None:
             key_file = self._directory / "api-key"
             key_file.touch(mode=0o600)
@@ -111,7 +116,7 @@ def qdrant_double(directory: Path, api_key: str | None = None) -> Iterator[Qdran
 
     With `api_key` every request but those for version and health must carry it. The state stays in the directory.
 
-    Raises StartFailed, with the tail of the log, when it is not up within 15 s.
+    Raises StartFailed, with the tail of the log, when it is not up within a minute.
     """
     logs = directory / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -28,6 +28,7 @@ from lectern_contract.settings import (
     WorkerSettings,
 )
 from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, Log, VectorStore
 
 
@@ -57,16 +58,18 @@ async def open_blobs(settings: BlobSettings, data: DataDirectory | None) -> Blob
     return await directory.DirectoryBlobs.open(path)
 
 
-async def open_store(settings: StoreSettings, data: DataDirectory | None) -> VectorStore:
+async def open_store(
+    settings: StoreSettings, data: DataDirectory | None, *, failpoint: Failpoint = no_failpoint
+) -> VectorStore:
     """The vector store of `settings`; an embedded one needs a data directory, one on a cluster connects when asked."""
     if not isinstance(settings, EmbeddedStore):
         # Beside the event loop, which answers probes meanwhile: the client takes a second or two to load.
         qdrant = await asyncio.to_thread(importlib.import_module, "lectern_runtime.adapters.qdrant")
-        opened: VectorStore = qdrant.QdrantVectorStore.open(settings)
+        opened: VectorStore = qdrant.QdrantVectorStore.open(settings, failpoint=failpoint)
         return opened
     from lectern_runtime.adapters.edge import EdgeStore
 
-    return await EdgeStore.open(_needed(data, "vector store").store_path)
+    return await EdgeStore.open(_needed(data, "vector store").store_path, failpoint=failpoint)
 
 
 def open_embedder(settings: EmbedderSettings) -> Embedder:
@@ -93,8 +96,13 @@ def open_embedding_cache(settings: WorkerSettings) -> list[EmbeddingCache]:
     if cache.redis is not None:
         from lectern_runtime.adapters.redis_vectors import RedisVectors
 
-        dimensions = settings.embedder.dimensions
-        tiers.append(RedisVectors.open(cache.redis, dimensions=dimensions, ttl_seconds=cache.ttl_seconds))
+        shared = RedisVectors.open(
+            cache.redis,
+            namespace=settings.namespace,
+            dimensions=settings.embedder.dimensions,
+            ttl_seconds=cache.ttl_seconds,
+        )
+        tiers.append(shared)
     return tiers
 
 

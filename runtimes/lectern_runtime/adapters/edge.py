@@ -20,6 +20,7 @@ from lectern_contract.payload import DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
 from lectern_runtime.adapters.edge_catalogue import EdgeCatalogue
 from lectern_runtime.errors import StoreError
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
 
 P = ParamSpec("P")
@@ -39,14 +40,14 @@ class EdgeStore:
         self._closed = False
 
     @classmethod
-    async def open(cls, path: Path) -> EdgeStore:
+    async def open(cls, path: Path, *, failpoint: Failpoint = no_failpoint) -> EdgeStore:
         """Open the store in the directory `path`, which is made when it is absent.
 
         Raises DataDirectoryError when another process has it open or when its files are damaged.
         """
         thread = ThreadPoolExecutor(1, thread_name_prefix="edge")
         try:
-            catalogue = await asyncio.get_running_loop().run_in_executor(thread, EdgeCatalogue.open, path)
+            catalogue = await asyncio.get_running_loop().run_in_executor(thread, EdgeCatalogue.open, path, failpoint)
         except BaseException:
             thread.shutdown(wait=False)
             raise

@@ -17,6 +17,7 @@ from lectern_contract.errors import ConfigurationError, DataDirectoryError
 from lectern_runtime.adapters.durable_file import DirectoryLock, replace_file, sync_directory
 from lectern_runtime.adapters.edge_collection import EdgeCollection
 from lectern_runtime.errors import CollectionMismatch, CollectionUnknown
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ports import CollectionSpec
 
 MOST_OPEN = 8  # shards; each holds about 10 MiB and what its vectors need
@@ -27,14 +28,15 @@ _SPEC, _SHARD, _ALIASES, _COLLECTIONS = "spec.json", "shard", "aliases.json", "c
 class EdgeCatalogue:
     """Collections on disk under `root`, locked against other processes. Not safe for threads."""
 
-    def __init__(self, root: Path, lock: DirectoryLock, aliases: dict[str, str]) -> None:
+    def __init__(self, root: Path, lock: DirectoryLock, aliases: dict[str, str], failpoint: Failpoint) -> None:
         self._root = root
+        self._failpoint = failpoint
         self._lock = lock
         self._aliases = aliases
         self._open: OrderedDict[str, EdgeCollection] = OrderedDict()
 
     @classmethod
-    def open(cls, root: Path) -> EdgeCatalogue:
+    def open(cls, root: Path, failpoint: Failpoint = no_failpoint) -> EdgeCatalogue:
         """Lock and read the directory, which is made when it is absent; raises DataDirectoryError."""
         try:
             (root / _COLLECTIONS).mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ class EdgeCatalogue:
             for path in (root / _COLLECTIONS).iterdir():
                 if not (path / _SPEC).exists():
                     shutil.rmtree(path)
-            return cls(root, lock, _read_aliases(root / _ALIASES))
+            return cls(root, lock, _read_aliases(root / _ALIASES), failpoint)
         except BaseException:
             lock.release()
             raise
@@ -66,7 +68,7 @@ class EdgeCatalogue:
             spec = self.spec(name)
             if spec is None:
                 raise CollectionUnknown(name)
-            collection = EdgeCollection.load(spec, self._directory(name) / _SHARD)
+            collection = EdgeCollection.load(spec, self._directory(name) / _SHARD, self._failpoint)
             self._keep(collection)
         self._open.move_to_end(name)
         return collection
@@ -92,7 +94,7 @@ class EdgeCatalogue:
             directory = self._directory(spec.name)
             shutil.rmtree(directory, ignore_errors=True)  # what a call that failed half-way left
             directory.mkdir()
-            collection = EdgeCollection.create(spec, directory / _SHARD)
+            collection = EdgeCollection.create(spec, directory / _SHARD, self._failpoint)
             replace_file(directory / _SPEC, _encoded(asdict(spec)))
             sync_directory(directory.parent)
             self._keep(collection)

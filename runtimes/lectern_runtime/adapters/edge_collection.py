@@ -42,6 +42,7 @@ from lectern_runtime.adapters.edge_log import EngineLog
 from lectern_runtime.adapters.rank_fusion import fuse
 from lectern_runtime.adapters.store_calls import check_document, check_request
 from lectern_runtime.errors import StoreError
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, Scores, SearchRequest, WriteResult
 
 P = ParamSpec("P")
@@ -60,26 +61,27 @@ _SCHEMA = {"keyword": PayloadSchemaType.Keyword, "integer": PayloadSchemaType.In
 class EdgeCollection:
     """An open shard. Not safe for threads; every error of the engine comes out as StoreError."""
 
-    def __init__(self, spec: CollectionSpec, path: Path, shard: EdgeShard) -> None:
+    def __init__(self, spec: CollectionSpec, path: Path, shard: EdgeShard, failpoint: Failpoint = no_failpoint) -> None:
         self.spec = spec
+        self._failpoint = failpoint
         self._log = EngineLog(path / "wal")
         self._shard = shard
         self._unflushed = 0
 
     @classmethod
-    def create(cls, spec: CollectionSpec, path: Path) -> EdgeCollection:
+    def create(cls, spec: CollectionSpec, path: Path, failpoint: Failpoint = no_failpoint) -> EdgeCollection:
         """Make the shard in the new directory `path`, with the payload indexes."""
         path.mkdir(parents=True)
-        collection = cls(spec, path, _engine(spec.name, EdgeShard.create, str(path), _config(spec)))
+        collection = cls(spec, path, _engine(spec.name, EdgeShard.create, str(path), _config(spec)), failpoint)
         for name, kind in INDEXED.items():
             collection._update(UpdateOperation.create_field_index(name, _SCHEMA[kind]))
         collection._call(collection._shard.flush)
         return collection
 
     @classmethod
-    def load(cls, spec: CollectionSpec, path: Path) -> EdgeCollection:
+    def load(cls, spec: CollectionSpec, path: Path, failpoint: Failpoint = no_failpoint) -> EdgeCollection:
         """Open the shard at `path`, replay what was not flushed, and give back the space of deleted points."""
-        collection = cls(spec, path, _engine(spec.name, EdgeShard.load, str(path), _config(spec)))
+        collection = cls(spec, path, _engine(spec.name, EdgeShard.load, str(path), _config(spec)), failpoint)
         collection._call(collection._shard.optimize)
         return collection
 
@@ -144,15 +146,20 @@ class EdgeCollection:
         document, version = record.document_id, record.version
         guard = edge_filters.overwritable(scope, version=version)
         for start in range(0, len(points), _POINTS_AT_ONCE):
+            self._failpoint("upsert")
             self._update(UpdateOperation.upsert_points(points[start : start + _POINTS_AT_ONCE], guard))
+        self._failpoint("delete-older")
         self._remove_chunks_before(version, scope, document)
+        self._failpoint("record")
         self._update(UpdateOperation.upsert_points([edge_points.record_point(record)], guard))
+        self._failpoint("read-back")
         newest = self.get_record(scope, document)
         if newest is None:
             raise StoreError(f"collection {self.spec.name!r}: document {document} has no record after it was written")
         superseded = newest.version > version
         if superseded:
             # A guarded upsert still inserts chunks whose ids were absent; they would be found beside the newer version.
+            self._failpoint("withdraw-late")
             self._remove_chunks_before(newest.version, scope, document)
         self._make_durable(len(points) + 1)
         return WriteResult(superseded)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 # aiokafka is published without types.
@@ -51,6 +51,7 @@ class _Reader(ABC):
         self._positions: dict[int, int] = {}  # of our partitions: what follows the last record that was given out
         self._consumer: Any = None
         self._client: kafka_client.QuietClient | None = None
+        self._paused: frozenset[int] = frozenset()
         self._closed = False
         self._starting = asyncio.Lock()
         self._one_poll = asyncio.Lock()
@@ -88,6 +89,10 @@ class _Reader(ABC):
                 raise LogError(f"topic {self._topic!r} cannot be read: {self._client.failing[1]}")
             return records
 
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions from now on, and of all others again; what was fetched stays bounded."""
+        self._paused = frozenset(partitions)
+
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
@@ -108,7 +113,13 @@ class _Reader(ABC):
             # While a group is sharing out its partitions aiokafka waits without an end.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout_seconds + 0.05):
-                    found = await consumer.getmany(timeout_ms=int(timeout_seconds * 1000), max_records=max_records)
+                    wanted = self._wanted(consumer)
+                    if self._paused and not wanted:
+                        await asyncio.sleep(timeout_seconds)
+                    else:
+                        found = await consumer.getmany(
+                            *wanted, timeout_ms=int(timeout_seconds * 1000), max_records=max_records
+                        )
         except FAILURES as error:
             said = self._said(error)
             await self._drop()
@@ -117,6 +128,12 @@ class _Reader(ABC):
         for each in records:
             self._positions[each.position.partition] = each.position.offset + 1
         return records
+
+    def _wanted(self, consumer: Any) -> list[Any]:
+        """Our partitions that are not paused; none, which means all to aiokafka, while nothing is paused."""
+        if not self._paused:
+            return []
+        return [each for each in consumer.assignment() if each.partition not in self._paused]
 
     def _new_consumer(self, **options: Any) -> Any:
         consumer = AIOKafkaConsumer(

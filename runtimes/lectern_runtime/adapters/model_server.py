@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
 import json
 import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -23,6 +23,8 @@ from lectern_contract.settings import ModelServerSettings
 from lectern_runtime.adapters.renewed import Credentials, Renewed, shown
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.ports import Vectors
+from lectern_runtime.retries import retry_after
+from lectern_runtime.telemetry import genai, tracing
 
 REQUEST_SECONDS = 60.0
 CONNECT_SECONDS = 5.0
@@ -72,6 +74,15 @@ class ModelServer:
         """
         return await self._json("POST", path, body, refusable=refusable)
 
+    def asked_for(self, protocol: str) -> None:
+        """Say on the span of a model call that this server, of that protocol, is asked."""
+        if not tracing.on():
+            return
+        where = urlsplit(self._url)
+        default = 443 if where.scheme == "https" else 80
+        with contextlib.suppress(ValueError):  # a port that is none: the call that follows says so
+            genai.served_by(protocol, address=where.hostname, port=where.port or default)
+
     async def close(self) -> None:
         """Close all connections; calls after that raise EmbedderFailed."""
         self._closed = True
@@ -90,7 +101,7 @@ class ModelServer:
             async with (
                 self._clients.client() as client,
                 asyncio.timeout(self._seconds),
-                client.stream(method, f"{self._url}{path}", json=body) as response,
+                client.stream(method, f"{self._url}{path}", json=body, headers=tracing.headers()) as response,
             ):
                 content = await self._content(response)
         except TimeoutError as error:
@@ -120,9 +131,9 @@ class ModelServer:
             return self.failed(f"refuses the API key (HTTP {status}); correct the Secret of spec.embedding.server")
         if status == 404:
             return self.failed(f"has no {path} (HTTP 404); check the URL and the protocol of spec.embedding.server")
-        retry_after = _retry_after(response.headers.get("retry-after"))
+        asked = retry_after(response.headers.get("retry-after"), now=time.time())
         if status in (408, 424, 429) or status >= 500:
-            return self.failed(f"cannot answer now (HTTP {status}); see its load and log", retry_after=retry_after)
+            return self.failed(f"cannot answer now (HTTP {status}); see its load and log", retry_after=asked)
         return self.failed(f"refuses {path} (HTTP {status}); check spec.embedding and its log")
 
     def _unanswered(self, error: httpx.HTTPError) -> EmbedderFailed:
@@ -227,18 +238,6 @@ def said(content: bytes) -> str:
     if isinstance(error, dict):
         error = error.get("message")
     return " ".join(error.split())[:MAX_WORDS] if isinstance(error, str) else "no reason given"
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds from a Retry-After header, which holds seconds or a date; None when it holds neither."""
-    if header is None:
-        return None
-    with contextlib.suppress(ValueError):
-        return max(0.0, float(header))
-    try:
-        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except ValueError:
-        return None
 
 
 async def _close(client: httpx.AsyncClient) -> None:

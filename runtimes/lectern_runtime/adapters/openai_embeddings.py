@@ -85,6 +85,7 @@ class OpenAiEmbedder:
 
     async def _embedded(self, texts: Sequence[str]) -> list[Any] | Refusal:
         body = {"model": self._settings.model, "input": list(texts), "encoding_format": "float"}
+        self._server.asked_for("openai")
         answer = await self._server.post(self._path, body, refusable=_REFUSABLE)
         return answer if isinstance(answer, Refusal) else self._rows(answer, len(texts))
 

@@ -27,6 +27,7 @@ from lectern_runtime.adapters.qdrant_connection import QdrantConnection
 from lectern_runtime.adapters.qdrant_routes import Route, route_of, routes
 from lectern_runtime.adapters.store_calls import check_document
 from lectern_runtime.errors import CollectionMismatch, CollectionUnknown, StoreError
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
 
 KNOWN_SECONDS = 30.0
@@ -40,17 +41,23 @@ class QdrantVectorStore:
     """Collections of one Qdrant server. Every call is bounded in time and raises StoreError for the server's faults."""
 
     def __init__(
-        self, settings: QdrantStore, connection: QdrantConnection, clock: Callable[[], float] = time.monotonic
+        self,
+        settings: QdrantStore,
+        connection: QdrantConnection,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        failpoint: Failpoint = no_failpoint,
     ) -> None:
         self._connection = connection
+        self._failpoint = failpoint
         self._shard_by = settings.shard_by
         self._clock = clock
         self._known: OrderedDict[str, tuple[float, CollectionSpec]] = OrderedDict()
 
     @classmethod
-    def open(cls, settings: QdrantStore) -> QdrantVectorStore:
+    def open(cls, settings: QdrantStore, *, failpoint: Failpoint = no_failpoint) -> QdrantVectorStore:
         """Return the store of `settings`; the server is not asked before the first call."""
-        return cls(settings, QdrantConnection(settings))
+        return cls(settings, QdrantConnection(settings), failpoint=failpoint)
 
     async def close(self) -> None:
         """Close the connections; a second call does nothing."""
@@ -166,7 +173,11 @@ class QdrantVectorStore:
         guard = qdrant_filters.overwritable(scope, version=version)
         upserts = [_upsert(part, way, guard) for part in qdrant_points.requests(points, ordered)]
         for upsert in upserts[:-1]:
+            self._failpoint("upsert")
             await self._update(collection, [upsert])
+        # What goes in one request is come past before it: a server that dies in its midst is another test.
+        for name in ("upsert", "delete-older", "record"):
+            self._failpoint(name)
         await self._update(
             collection,
             [
@@ -175,12 +186,14 @@ class QdrantVectorStore:
                 _upsert([qdrant_points.record_point(record)], way, guard),
             ],
         )
+        self._failpoint("read-back")
         newest = await self._record(collection, way, document)
         if newest is None:
             raise StoreError(f"collection {collection!r}: document {document} has no record after it was written")
         superseded = newest.version > version
         if superseded:
             # A guarded upsert still inserts chunks whose ids were absent; they would be found beside the newer version.
+            self._failpoint("withdraw-late")
             older = qdrant_filters.older_chunks_of(scope, document, version=newest.version)
             await self._update(collection, [_delete(way, older)])
         return WriteResult(superseded)

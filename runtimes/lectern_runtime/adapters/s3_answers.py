@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from urllib.parse import unquote_plus
 from xml.parsers import expat
 
+from lectern_runtime.retries import retry_after
+
 _ETAG = re.compile(r'(?:W/)?"?([!#-~]{1,200})"?')
 _REGION = re.compile(r"[a-z0-9-]{1,63}")
 _CODE = re.compile(r"[A-Za-z.]{1,64}")
@@ -145,8 +147,8 @@ def bare_etag(text: str) -> str:
     return match.group(1) if match is not None else ""
 
 
-def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> Refusal:
-    """Return what an answer with another status than success says."""
+def refusal(status: int, body: bytes, headers: Mapping[str, str], *, now: float) -> Refusal:
+    """Return what an answer with another status than success says; `now` is in seconds since 1970 UTC."""
     reader = _Reader()
     with contextlib.suppress(ValueError):  # a proxy before the server speaks in its own way
         reader.read(body)
@@ -155,13 +157,12 @@ def refusal(status: int, body: bytes, headers: Mapping[str, str]) -> Refusal:
     if status == 412:  # some servers send no body with it
         code = PRESENT
     region = headers.get("x-amz-bucket-region", "") or fields.get("Region", "").strip()
-    wait = headers.get("retry-after", "").strip()
     return Refusal(
         status,
         code if _CODE.fullmatch(code) else "",
         region if _REGION.fullmatch(region) else "",
         headers.get("date", ""),
-        float(wait) if wait.isdecimal() and len(wait) < 7 else 0.0,
+        retry_after(headers.get("retry-after"), now=now) or 0.0,
     )
 
 

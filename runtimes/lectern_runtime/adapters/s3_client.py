@@ -25,9 +25,10 @@ from lectern_runtime.adapters.renewed import Credentials, Renewed
 from lectern_runtime.adapters.s3_answers import Entry, Page, Refusal
 from lectern_runtime.adapters.s3_faults import Faults
 from lectern_runtime.adapters.s3_signature import TIME_FORM, Keys, authorization, encoded_path, encoded_query
+from lectern_runtime.retries import Retries
 
 ATTEMPTS = 4
-FIRST_PAUSE_SECONDS = 0.25
+FIRST_PAUSE_SECONDS = 0.5
 MOST_PAUSE_SECONDS = 30.0
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 30.0
@@ -104,6 +105,19 @@ class _Answer:
     body: bytes
 
 
+class _Again(DependencyError):
+    """A fault of one attempt that may pass; `outcome` is the refusal, or None where there was no answer."""
+
+    def __init__(self, outcome: Refusal | None, error: Exception | None = None) -> None:
+        super().__init__(
+            "the object store cannot answer now",
+            dependency="object-store",
+            retry_after_seconds=outcome.wait if outcome is not None else None,
+        )
+        self.outcome = outcome
+        self.error = error or self
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Clocks and chance of a client; tests give their own."""
@@ -136,6 +150,14 @@ class S3Client:
         self._root = f"{self._url.raw_path.decode().rstrip('/')}/{encoded_path(location.bucket)}"
         self._throttle = throttle
         self._timing = timing or Timing()
+        self._retries = Retries(
+            attempts=ATTEMPTS,
+            first_seconds=FIRST_PAUSE_SECONDS,
+            longest_asked_seconds=MOST_PAUSE_SECONDS,
+            passing=_Again,
+            sleep=self._timing.sleep,
+            chance=self._timing.chance,
+        )
         self._faults = Faults(location, field=field, failed=failed, now=self._timing.now)
         self._slots = asyncio.Semaphore(MOST_CONNECTIONS)
         self._clients: Renewed[httpx.AsyncClient] = Renewed(
@@ -237,24 +259,28 @@ class S3Client:
 
     async def _ask(self, call: _Call) -> _Answer | Refusal:
         """Send until there is an answer that another attempt would not change, at most ATTEMPTS times."""
-        for attempt in range(1, ATTEMPTS + 1):
-            await self._throttle()
-            keys, wait = self._keys(), 0.0
-            try:
-                async with self._slots:
-                    outcome = await self._send(call, keys)
-            except s3_faults.TRANSIENT as error:
-                if attempt == ATTEMPTS or not s3_faults.passes(error):
-                    raise self._faults.unanswered(error) from error
-            else:
-                if isinstance(outcome, _Answer):
-                    return outcome
-                if attempt == ATTEMPTS or not self._may_pass(outcome, keys):
-                    return self._settled(outcome)
-                wait = min(outcome.wait, MOST_PAUSE_SECONDS)
-            pause = self._timing.chance() * FIRST_PAUSE_SECONDS * 4 ** (attempt - 1)
-            await self._timing.sleep(max(wait, pause))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        try:
+            return await self._retries.call(lambda: self._attempt(call))
+        except _Again as last:
+            if last.outcome is None:
+                raise self._faults.unanswered(last.error) from last.error
+            return self._settled(last.outcome)
+
+    async def _attempt(self, call: _Call) -> _Answer | Refusal:
+        await self._throttle()
+        keys = self._keys()
+        try:
+            async with self._slots:
+                outcome = await self._send(call, keys)
+        except s3_faults.TRANSIENT as error:
+            if not s3_faults.passes(error):
+                raise self._faults.unanswered(error) from error
+            raise _Again(None, error) from error
+        if isinstance(outcome, _Answer):
+            return outcome
+        if self._may_pass(outcome, keys):
+            raise _Again(outcome)
+        return self._settled(outcome)
 
     def _may_pass(self, refusal: Refusal, keys: Keys | None) -> bool:
         if refusal.code in s3_faults.KEYS_REFUSED:
@@ -282,7 +308,7 @@ class S3Client:
             async with asyncio.timeout(patience) as deadline:
                 response = await client.send(request, stream=True)
                 async with contextlib.aclosing(response):
-                    return await _read(response, call.limit, deadline)
+                    return await _read(response, call.limit, deadline, now=self._timing.now())
 
     def _headers(self, call: _Call, keys: Keys | None) -> dict[str, str]:
         headers = {**(call.headers or {}), "host": self._url.netloc.decode()}
@@ -324,7 +350,7 @@ class S3Client:
         )
 
 
-async def _read(response: httpx.Response, limit: int, deadline: asyncio.Timeout) -> _Answer | Refusal:
+async def _read(response: httpx.Response, limit: int, deadline: asyncio.Timeout, *, now: datetime) -> _Answer | Refusal:
     """Return the answer with its body as it was sent; one that is too large is left unread."""
     good = response.status_code in (httpx.codes.OK, httpx.codes.NO_CONTENT)
     most = limit if good else MAX_ERROR_BYTES
@@ -341,5 +367,5 @@ async def _read(response: httpx.Response, limit: int, deadline: asyncio.Timeout)
             return Refusal(response.status_code, TOO_LARGE if good else "")
     body = b"".join(parts)
     if not good:
-        return s3_answers.refusal(response.status_code, body, response.headers)
+        return s3_answers.refusal(response.status_code, body, response.headers, now=now.timestamp())
     return _Answer(response.headers, body)

@@ -10,7 +10,7 @@ import asyncio
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -165,8 +165,13 @@ class SqliteConsumer:
         self._log = log
         self._file = file
         self._positions: dict[int, int | None] = dict(positions)  # None: where the group's commit stands
+        self._paused: frozenset[int] = frozenset()
         self._closed = False
         self._one_poll = asyncio.Lock()
+
+    def pause(self, partitions: Collection[int]) -> None:
+        """Give out nothing of these partitions from now on, and of all others again."""
+        self._paused = frozenset(partitions)
 
     async def poll(self, *, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         """Next records, in order within each partition, at most `max_records` and 16 MiB (but at least one)."""
@@ -217,7 +222,7 @@ class SqliteConsumer:
             raise LogError(f"this consumer of topic {self.topic.name!r} was closed; subscribe again")
 
     async def _read(self, max_records: int) -> list[Record]:
-        asked = dict(self._positions)
+        asked = {each: offset for each, offset in self._positions.items() if each not in self._paused}
 
         def read() -> list[Record]:
             group = self.group

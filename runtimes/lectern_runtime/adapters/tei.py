@@ -145,6 +145,7 @@ class TeiEmbedder:
         return self._special
 
     async def _embedded(self, texts: Sequence[str]) -> list[Any] | Refusal:
+        self._server.asked_for("text-embeddings-inference")
         return self._listed(await self._server.post("/embed", _inputs(texts), refusable=_REFUSABLE), texts)
 
     async def _tokenized(self, texts: Sequence[str]) -> list[Any] | Refusal:
