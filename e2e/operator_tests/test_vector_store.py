@@ -48,19 +48,30 @@ ARRIVES_SECONDS = 20.0
 API_KEY = "right-one"
 
 
-def document(tenant: str, level: str, *, version: int = 1, name: str | None = None) -> list[models.PointStruct]:
-    """Return the record of a document and its only chunk."""
+def document(
+    tenant: str,
+    level: str,
+    *,
+    version: int = 1,
+    name: str | None = None,
+    source: str = "guides",
+    failure: str = "",
+) -> list[models.PointStruct]:
+    """Return the record of a document and its only chunk; one that failed has no chunk."""
     name = name or str(uuid.uuid4())
     payload = {
         Field.TENANT: tenant,
         Field.ACCESS_LEVEL: level,
         Field.DOCUMENT_ID: name,
         Field.VERSION: version,
-        Field.STATE: DocumentState.INDEXED.value,
+        Field.SOURCE: source,
+        Field.STATE: (DocumentState.FAILED if failure else DocumentState.INDEXED).value,
+        "reason": failure,
     }
+    points = [(name, PayloadKind.RECORD), (chunk_id(DocumentId(name), 0), PayloadKind.CHUNK)]
     return [
         models.PointStruct(id=id_, vector={}, payload={**payload, Field.KIND: kind.value})
-        for id_, kind in ((name, PayloadKind.RECORD), (chunk_id(DocumentId(name), 0), PayloadKind.CHUNK))
+        for id_, kind in (points[:1] if failure else points)
     ]
 
 
@@ -119,11 +130,21 @@ class HttpStage:
             operations.append(models.CreateAliasOperation(create_alias=made))
         await self.qdrant.update_collection_aliases(operations)
 
-    async def write(self, name: str, kb: KnowledgeBase, tenant: str, level: str, documents: int) -> None:
+    async def write(
+        self,
+        name: str,
+        kb: KnowledgeBase,
+        tenant: str,
+        level: str,
+        documents: int,
+        *,
+        source: str = "guides",
+        failure: str = "",
+    ) -> None:
         target = shard_key(kb.spec.partitioning.shard_by, tenant, level)
         await self.qdrant.upsert(
             name,
-            [point for _ in range(documents) for point in document(tenant, level)],
+            [point for _ in range(documents) for point in document(tenant, level, source=source, failure=failure)],
             shard_key_selector=models.ShardKeyWithFallback(target=target, fallback=FALLBACK_SHARD_KEY),
             wait=True,
         )

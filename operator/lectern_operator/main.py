@@ -132,7 +132,7 @@ async def run(chosen: Options) -> None:
         if not await _unless(asked, startup.first_look(cluster, view, known, scopes)):
             return
         world = World(CachedCluster(cluster, view, known), chosen.images, outside)
-        boundary = Boundary(view.inventory, world, telemetry, Events(cluster, time.monotonic).tell)
+        boundary = Boundary(view.inventory, world, telemetry, Events(cluster, time.monotonic).tell, view.poke)
 
         async def passes() -> None:
             if lease is not None:

@@ -26,7 +26,7 @@ from lectern_contract.collection import (
     ShardBy,
     ShardKey,
 )
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.resources.status import DocumentCounts, SourceDocuments
 from lectern_operator.clients.qdrant import StoreServer
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.facts.outside import Denied, Unauthorised
@@ -83,6 +83,9 @@ class Point:
     tenant: str
     access_level: str
     record: bool
+    source: str = "guides"
+    failure: str = ""
+    """Why the document failed, of a record; empty for one that is indexed."""
 
     def belongs(self, partition: ShardKey) -> bool:
         """Say whether it is of that partition."""
@@ -171,15 +174,39 @@ class FakeServer:
             raise Impossible(f"{alias} is a collection")
         self.aliases[alias] = name
 
-    def write(self, name: str, tenant: str, level: str, documents: int, *, by: ShardBy, chunks: int = 1) -> None:
-        """Write documents as a worker does: to the partition's own key where that answers, else to the fallback."""
+    def write(
+        self,
+        name: str,
+        tenant: str,
+        level: str,
+        documents: int,
+        *,
+        by: ShardBy,
+        chunks: int = 1,
+        source: str = "guides",
+        failure: str = "",
+    ) -> None:
+        """Write documents as a worker does: to the partition's own key where that answers, else to the fallback.
+
+        With a `failure` they are given up: a record alone.
+        """
         own = ShardKey.of(by, tenant, level).key
         key = own if self.collections[name].answers(own) else FALLBACK_SHARD_KEY
         self._must_exist(name, key)
         for _ in range(documents):
             document = str(next(self._ids))
-            made = [Point(f"{document}-{each}", document, tenant, level, each == 0) for each in range(chunks + 1)]
+            made = [
+                Point(f"{document}-{each}", document, tenant, level, each == 0, source, failure)
+                for each in range(1 if failure else chunks + 1)
+            ]
             self.points[name, key] |= {point.id: point for point in made}
+
+    def mend(self, name: str, source: str) -> None:
+        """Index what failed of a source, as a worker does after a replay."""
+        for (collection, _), points in self.points.items():
+            for id_, point in points.items():
+                if (collection, point.source) == (name, source):
+                    points[id_] = replace(point, failure="")
 
     def finish(self) -> None:
         """Let every copy that was begun arrive: then its key answers."""
@@ -215,8 +242,33 @@ class FakeServer:
         """Return how many documents there are."""
         if not isinstance(found.shared, Unknown) and any(found.answers(key) for key in found.shared.value):
             return Unknown("a partition lies in two places until its copies are deleted")
+        failed = [bool(point.failure) for point in self._records(found)]
+        return Known(DocumentCounts(indexed=failed.count(False), failed=failed.count(True)))
+
+    def by_source(self, found: ObservedCollection) -> Fact[tuple[SourceDocuments, ...]]:
+        """Return how many documents each source has."""
+        counted = self.counts(found)
+        if isinstance(counted, Unknown):
+            return counted
+        told = []
+        for name in sorted({point.source for point in self._records(found)}):
+            failures = [point.failure for point in self._records(found) if point.source == name]
+            reasons = [each.partition(":")[0] for each in failures if each]
+            told.append(
+                SourceDocuments(
+                    name=name,
+                    indexed=failures.count(""),
+                    failed=len(reasons),
+                    last_reason=reasons[-1] if reasons else "",
+                )
+            )
+        return Known(tuple(told))
+
+    def _records(self, found: ObservedCollection) -> list[Point]:
+        """Return the records of documents in the order in which they were written."""
         places = [points for (name, _), points in self.points.items() if name == found.name]
-        return Known(DocumentCounts(indexed=sum(point.record for points in places for point in points.values())))
+        records = [point for points in places for point in points.values() if point.record]
+        return sorted(records, key=lambda point: int(point.document))
 
     def take(self, url: str, step: Step) -> Fact[None]:
         """Take a step as a server would."""
@@ -361,6 +413,11 @@ class FakeStores:
         """Return how many documents a collection has."""
         asked = self._server(server)
         return asked if isinstance(asked, Unknown) else asked.counts(found)
+
+    async def by_source(self, server: StoreServer, found: ObservedCollection) -> Fact[tuple[SourceDocuments, ...]]:
+        """Return how many documents each source has."""
+        asked = self._server(server)
+        return asked if isinstance(asked, Unknown) else asked.by_source(found)
 
     async def perform(self, server: StoreServer, step: Step) -> Fact[None]:
         """Take `step` at once."""

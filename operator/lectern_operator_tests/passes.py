@@ -34,6 +34,10 @@ async def nobody(*_: object) -> int:
     return 0
 
 
+def no_poke(_: str) -> None:
+    """Make no pass over what a pass concerns."""
+
+
 def world(cluster: FakeCluster) -> World:
     """Return the world of a pass over `cluster`, with doubles of everything outside."""
     return World(cluster, worlds.IMAGES, FakeOutside(cluster).outside())
@@ -48,7 +52,8 @@ class Operator:
         self._inventory = Inventory()
         self.outside = FakeOutside(cluster)
         world = World(cluster, worlds.IMAGES, self.outside.outside(), self.clock)
-        self._boundary = Boundary(self._inventory, world, Telemetry(), nobody)
+        self._poked: list[str] = []
+        self._boundary = Boundary(self._inventory, world, Telemetry(), nobody, self._poked.append)
 
     async def settle(self) -> list[Write]:
         """Make one pass over everything and return its writes; a second pass, a minute later, must write nothing."""
@@ -64,6 +69,10 @@ class Operator:
         for (kind, _, _), body in sorted(self.cluster.objects.items()):
             if kind in resources.KINDS:
                 await self._pass_over(kind, body)
+        while self._poked:
+            poked = self._inventory.get(self._poked.pop(0))
+            if poked is not None:
+                await self._pass_over(poked["kind"], poked)
         return self.cluster.writes[before:]
 
     async def _pass_over(self, kind: str, body: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from lectern_contract import names
 from lectern_contract.collection import FALLBACK_SHARD_KEY, Index, ShardKey
 from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.reasons import Reason
-from lectern_contract.resources.status import DocumentCounts, PartitionState
+from lectern_contract.resources.status import DocumentCounts, PartitionState, SourceDocuments
 from lectern_operator.clients.qdrant import StoreServer
 from lectern_operator.facts import Known, Unknown
 from lectern_operator.facts.outside import Unauthorised
@@ -298,6 +298,23 @@ class StoreContract:
         found = (await look(stage, kb)).collections[first(kb)]
         assert await stage.stores.documents(stage.server, found) == Known(DocumentCounts(indexed=7, failed=0))
 
+    async def test_documents_are_counted_by_source_with_the_reason_of_those_that_failed(self, stage: Stage) -> None:
+        kb = knowledge_base()
+        await settle(stage, kb)
+        found = (await look(stage, kb)).collections[first(kb)]
+        assert await stage.stores.by_source(stage.server, found) == Known(())
+        await stage.write(first(kb), kb, "acme", "public", 3)
+        await stage.write(
+            first(kb), kb, "other", "public", 2, source="wiki", failure="Encrypted: it asks for a password"
+        )
+        await stage.write(first(kb), kb, "acme", "public", 1, source="wiki")
+        told = (
+            SourceDocuments(name="guides", indexed=3),
+            SourceDocuments(name="wiki", indexed=1, failed=2, last_reason="Encrypted"),
+        )
+        assert await stage.stores.by_source(stage.server, found) == Known(told)
+        assert await stage.stores.documents(stage.server, found) == Known(DocumentCounts(indexed=4, failed=2))
+
     async def test_documents_that_lie_in_two_places_are_not_counted(self, stage: Stage) -> None:
         kb = knowledge_base()
         await settle(stage, kb)
@@ -308,6 +325,7 @@ class StoreContract:
         await stage.arrive()
         found = (await look(stage, promoted)).collections[first(kb)]
         assert isinstance(await stage.stores.documents(stage.server, found), Unknown)
+        assert isinstance(await stage.stores.by_source(stage.server, found), Unknown)
 
     async def test_everything_of_ours_is_deleted_and_a_second_time_nothing_happens(self, stage: Stage) -> None:
         kb = knowledge_base(deletionPolicy="Delete")

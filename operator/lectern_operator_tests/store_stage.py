@@ -12,7 +12,7 @@ from lectern_contract import names
 from lectern_contract.collection import Index
 from lectern_contract.resources import KnowledgeBase
 from lectern_contract.resources.reasons import Reason
-from lectern_contract.resources.status import DocumentCounts, PartitionState
+from lectern_contract.resources.status import DocumentCounts, PartitionState, SourceDocuments
 from lectern_operator.clients.qdrant import StoreServer
 from lectern_operator.facts import Fact, Known
 from lectern_operator.facts.vector_store import (
@@ -39,6 +39,10 @@ class Stores(Protocol):
 
     async def documents(self, server: StoreServer, found: ObservedCollection) -> Fact[DocumentCounts]:
         """Return how many documents a collection has."""
+        ...
+
+    async def by_source(self, server: StoreServer, found: ObservedCollection) -> Fact[tuple[SourceDocuments, ...]]:
+        """Return how many documents each source has."""
         ...
 
     async def perform(self, server: StoreServer, step: Step) -> Fact[None]:
@@ -93,8 +97,21 @@ class Stage(Protocol):
         """Let an alias stand for a collection, or delete it."""
         ...
 
-    async def write(self, name: str, kb: KnowledgeBase, tenant: str, level: str, documents: int) -> None:
-        """Write documents of one chunk each, as a worker does: to the partition's key, else to the fallback."""
+    async def write(
+        self,
+        name: str,
+        kb: KnowledgeBase,
+        tenant: str,
+        level: str,
+        documents: int,
+        *,
+        source: str = "guides",
+        failure: str = "",
+    ) -> None:
+        """Write documents of one chunk each, as a worker does: to the partition's key, else to the fallback.
+
+        With a `failure` they are given up: a record alone.
+        """
         ...
 
     async def points(self, name: str, key: str) -> int:

@@ -30,7 +30,7 @@ class Broken(FakeCluster):
 def boundary(cluster: FakeCluster) -> tuple[Boundary, Telemetry]:
     inventory, telemetry = Inventory(), Telemetry()
     inventory.seen(cluster.put(worlds.KNOWLEDGE_BASE))
-    return Boundary(inventory, passes.world(cluster), telemetry, passes.nobody), telemetry
+    return Boundary(inventory, passes.world(cluster), telemetry, passes.nobody, passes.no_poke), telemetry
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,19 @@ class FakeStage:
     async def point_alias(self, alias: str, name: str | None) -> None:
         self.fake.point_alias(alias, name)
 
-    async def write(self, name: str, kb: KnowledgeBase, tenant: str, level: str, documents: int) -> None:
-        self.fake.write(name, tenant, level, documents, by=kb.spec.partitioning.shard_by)
+    async def write(
+        self,
+        name: str,
+        kb: KnowledgeBase,
+        tenant: str,
+        level: str,
+        documents: int,
+        *,
+        source: str = "guides",
+        failure: str = "",
+    ) -> None:
+        by = kb.spec.partitioning.shard_by
+        self.fake.write(name, tenant, level, documents, by=by, source=source, failure=failure)
 
     async def points(self, name: str, key: str) -> int:
         return len(self.fake.points[name, key])

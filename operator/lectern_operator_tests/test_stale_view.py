@@ -58,7 +58,7 @@ class Behind:
         served.take(frozenset(kinds.ALL))
         cluster = CachedCluster(now.cluster, self.view, served)
         world = World(cluster, worlds.IMAGES, now.outside.outside(), now.clock)
-        self._boundary = Boundary(self.view.inventory, world, Telemetry(), passes.nobody)
+        self._boundary = Boundary(self.view.inventory, world, Telemetry(), passes.nobody, self.view.poke)
 
     async def look(self) -> list[passes.Write]:
         """Make one pass over everything that is known and return its writes."""

@@ -59,6 +59,7 @@ async def test_a_new_source_without_a_schedule_runs_once() -> None:
         "Synced": ("Unknown", "Running"),
         "ReceiverReady": ("True", "NotNeeded"),
         "ConfigApplied": ("True", "NotNeeded"),
+        "DocumentsIndexed": ("Unknown", "Unknown"),
     }
     assert source.status(KIND, "guides")["lastRun"]["result"] == "Running"
     source.cluster.finish(job, message=REPORT)

@@ -1,4 +1,4 @@
-"""Calls of a running Lectern over HTTP, for `lectern ask`, `lectern status` and `lectern demo`.
+"""Calls of a running Lectern over HTTP, for `lectern ask`, `status`, `sources` and `demo`.
 
 Every failure becomes a sentence with the next step; answers come back as plain values.
 """
@@ -7,10 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import httpx
+from pydantic import ValidationError
 
+from lectern_cli.sources import SOURCES, Source
 from lectern_contract.errors import DependencyError, LecternError
+from lectern_contract.reports import RunMode
 
 TIMEOUT_SECONDS = 60.0
 
@@ -45,6 +49,22 @@ class Client:
                 f"{self.url} is not an embedded Lectern: /resources has no items; check --url", dependency=self.url
             )
         return items
+
+    async def sources(self) -> list[Source]:
+        """What is known of each source; only an embedded Lectern tells it."""
+        items = (await self._call("GET", "/sources")).get("items")
+        try:
+            return SOURCES.validate_python(items)
+        except ValidationError as error:
+            raise DependencyError(
+                f"{self.url} is not an embedded Lectern of this release: /sources has no items; check --url",
+                dependency=self.url,
+            ) from error
+
+    async def sync(self, name: str, mode: RunMode) -> int:
+        """Ask for a run of a source; it has ended once its `finished_runs` is what is returned."""
+        answer = await self._call("POST", f"/sources/{quote(name, safe='')}/sync", json={"mode": mode.value})
+        return int(answer["finishedRuns"])
 
     async def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         try:

@@ -8,7 +8,9 @@ from __future__ import annotations
 from importlib.metadata import version
 from pathlib import Path
 
-from lectern_cli import manifests
+from rich.console import Console
+
+from lectern_cli import manifests, progress
 from lectern_contract import names, wiring
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.resources import KnowledgeBase
@@ -26,12 +28,21 @@ async def act(
     Raises `ConfigurationError` when the knowledge base is not clear, and `DataDirectoryError` while it is in use.
     """
     kb = _chosen(manifests.read(file), knowledge_base)
-    _check_directory(data_dir)
-    settings = wiring.worker_settings(kb, generation=await _generation(kb, data_dir))
-    return await maintain.act(settings, what, wanted, data_dir=data_dir, as_json=as_json)
+    check_directory(data_dir)
+    settings = wiring.worker_settings(kb, generation=await answering_generation(kb, data_dir))
+    with progress.shown(Console(stderr=True), f"{what}: dead letters") as display:
+        return await maintain.act(
+            settings,
+            what,
+            wanted,
+            data_dir=data_dir,
+            as_json=as_json,
+            heard=lambda step, done, of: display.tell(progress.Reading(done, of), step),
+        )
 
 
-def _check_directory(data_dir: Path) -> None:
+def check_directory(data_dir: Path) -> None:
+    """Raise `ConfigurationError` unless `data_dir` is a directory."""
     if not data_dir.is_dir():
         raise ConfigurationError(f"--data-dir {data_dir}: not a directory; name the one that `lectern up` was given")
 
@@ -45,8 +56,8 @@ def _chosen(found: manifests.Manifests, name: str | None) -> KnowledgeBase:
     return found.knowledge_bases[name]
 
 
-async def _generation(kb: KnowledgeBase, data_dir: Path) -> int:
-    """The number of the index generation that answers."""
+async def answering_generation(kb: KnowledgeBase, data_dir: Path) -> int:
+    """The number of the index generation that answers; raises `ConfigurationError` when there is none."""
     with DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}") as data:
         store = await compose.open_store(wiring.worker_settings(kb, generation=1).store, data)
         try:

@@ -9,41 +9,38 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
-import ipaddress
 import logging
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse
+from fastapi import FastAPI
 from prometheus_client import CollectorRegistry
 from starlette.types import ASGIApp
 
-from lectern_cli import failures, generations, http_server, pushing, statuses
+from lectern_cli import failures, generations, http_server, pushing, routes, statuses
+from lectern_cli.counting import Count
 from lectern_cli.failures import Failures
 from lectern_cli.generations import Generation
 from lectern_cli.plan import Plan
+from lectern_cli.progress import Reading
+from lectern_cli.syncing import Syncing, moment_now
 from lectern_cli.withdrawal import Withdrawal
 from lectern_contract import names, wiring
 from lectern_contract.errors import DependencyError
 from lectern_contract.payload import DocumentState
-from lectern_contract.reports import RunReport
 from lectern_contract.resources import KnowledgeBase
-from lectern_contract.resources.status import DocumentCounts, LastRun
+from lectern_contract.resources.status import DocumentCounts
 from lectern_contract.settings import ConnectorSettings, ReceiverSettings, config_hash
 from lectern_runtime import topics
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
-from lectern_runtime.adapters.run_scratch import RunScratch
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
-from lectern_runtime.ingest import run as ingest
 from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
 from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
@@ -54,11 +51,6 @@ logger = logging.getLogger("lectern.embedded")
 LOOK_SECONDS = 0.1
 """How often the state of the workers is looked at, for status and progress."""
 SHUTDOWN_SECONDS = 10
-
-
-def now_text() -> str:
-    """This moment, RFC 3339 in UTC."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -73,18 +65,27 @@ class Adapters:
 
 @dataclass
 class Filling:
-    """A knowledge base and the worker that fills one generation of it; `stale` means that counts changed."""
+    """A knowledge base and the worker that fills one generation of it; `stale` means that counts changed.
+
+    `done` counts the messages that were worked on since the start, `failed` those of them that were given up;
+    `found_waiting` is what waited then.
+    """
 
     kb: KnowledgeBase
     generation: Generation
     worker: Worker
     failures: Failures
     stale: bool = True
+    done: int = 0
+    failed: int = 0
+    found_waiting: int | None = None
+    counted: Count = field(default_factory=Count)
 
     def note(self, done: Done) -> None:
         """Take in what became of one document."""
-        self.stale = True
+        self.stale, self.done = True, self.done + 1
         if done.outcome == "failed":
+            self.failed += 1
             self.failures.failed(done.document.uri, done.reason)
         elif done.outcome != "skipped":
             self.failures.settled(done.document.uri)
@@ -103,19 +104,26 @@ class Embedded:
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     quiet: asyncio.Event = field(default_factory=asyncio.Event)
     fillings: list[Filling] = field(default_factory=list)
-    first_runs: dict[str, asyncio.Event] = field(default_factory=dict)
+    syncing: dict[str, Syncing] = field(default_factory=dict)
 
     async def settled(self) -> None:
         """Wait until every source was read once and every message that it gave was worked on."""
         await self.quiet.wait()
 
-    def progress(self) -> tuple[int, int]:
-        """Messages that were worked on and all messages of the newest runs; both 0 before anything is known."""
-        runs = [state.last_run for state in self.observed.sources.values() if state.last_run is not None]
-        total = sum(run.published + run.deleted for run in runs)
+    def progress(self) -> Reading:
+        """How far ingestion is; nobody knows how much there is before every source was read once."""
+        done, failed = (sum(getattr(each, name) for each in self.fillings) for name in ("done", "failed"))
         waiting = sum(state.waiting or 0 for state in self.observed.knowledge_bases.values())
-        total = max(total, waiting)
-        return total - waiting, total
+        if not all(each.first.is_set() for each in self.syncing.values()):
+            return Reading(done, None, failed)
+        said = sum(each.said for each in self.syncing.values())
+        total = max(waiting, said + sum(each.found_waiting or 0 for each in self.fillings))
+        return Reading(total - waiting, total, failed)
+
+    def writers(self) -> list[ConnectorSettings | ReceiverSettings]:
+        """Everything that puts documents onto the log."""
+        receiver = [self.plan.receiver] if self.plan.receiver is not None else []
+        return [*self.plan.connectors.values(), *receiver]
 
     def told(self) -> list[dict[str, Any]]:
         """The resources with their status, as the API server would return them."""
@@ -125,7 +133,7 @@ class Embedded:
             manifests.knowledge_bases.values(),
             manifests.sources.values(),
             self.plan.endpoint,
-            now=now_text(),
+            now=moment_now(),
         )
 
     def summary(self) -> list[str]:
@@ -167,7 +175,7 @@ async def running(
             adapters=adapters,
             url=http_server.url_of(server),
             sync_seconds=sync_seconds,
-            observed=statuses.Observed(started_at=now_text()),
+            observed=statuses.Observed(started_at=moment_now()),
         )
         await _prepare(embedded)
         await look(embedded)
@@ -197,9 +205,17 @@ async def _prepare(embedded: Embedded) -> None:
     for kb in embedded.plan.knowledge_bases.values():
         embedded.observed.knowledge_bases[kb.name] = statuses.KnowledgeBaseState()
         embedded.fillings.append(await _filling(embedded, kb, metrics))
-    for name in embedded.plan.connectors:
-        embedded.observed.sources[name] = statuses.SourceState()
-        embedded.first_runs[name] = asyncio.Event()
+    for name, settings in embedded.plan.connectors.items():
+        state = embedded.observed.sources[name] = statuses.SourceState()
+        embedded.syncing[name] = Syncing(settings, state, _idle(embedded.plan, name, settings))
+
+
+def _idle(plan: Plan, name: str, settings: ConnectorSettings) -> str:
+    """Why a source is never run; empty when it is."""
+    if plan.manifests.sources[name].spec.suspend:
+        return "its spec.suspend is true"
+    suspended = plan.knowledge_bases[settings.knowledge_base].spec.suspend
+    return f"spec.suspend of KnowledgeBase/{settings.knowledge_base} is true" if suspended else ""
 
 
 async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics) -> Filling:
@@ -208,7 +224,7 @@ async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics
     log_settings = wiring.worker_settings(kb, generation=1).log
     await topics.ensure(adapters.log, log_settings, namespace=kb.namespace, knowledge_base=kb.name)
     generation = await generations.choose(kb, store=adapters.store, log=adapters.log)
-    sources = [each for each in _writers(embedded.plan) if each.knowledge_base == kb.name]
+    sources = [each for each in embedded.writers() if each.knowledge_base == kb.name]
     known = await failures.read(adapters.store, generation.collection, failures.partitions(sources))
     worker = Worker(
         wiring.worker_settings(kb, generation=generation.number),
@@ -222,11 +238,6 @@ async def _filling(embedded: Embedded, kb: KnowledgeBase, metrics: WorkerMetrics
     filling = Filling(kb, generation, worker, known)
     await worker.ensure()
     return filling
-
-
-def _writers(plan: Plan) -> list[ConnectorSettings | ReceiverSettings]:
-    """Everything that puts documents onto the log."""
-    return [*plan.connectors.values(), *([plan.receiver] if plan.receiver is not None else [])]
 
 
 @contextlib.asynccontextmanager
@@ -245,9 +256,12 @@ async def _tasks(embedded: Embedded) -> AsyncIterator[None]:
             for filling in embedded.fillings
             if not filling.generation.active
         ]
+        log, blobs = embedded.adapters.log, embedded.adapters.blobs
         others += [
-            group.create_task(_connect(embedded, name, settings, metrics))
-            for name, settings in embedded.plan.connectors.items()
+            group.create_task(
+                each.run(log, blobs, metrics, every_seconds=embedded.sync_seconds, look=lambda: look(embedded))
+            )
+            for each in embedded.syncing.values()
         ]
         try:
             yield
@@ -265,39 +279,9 @@ async def _withdraw(embedded: Embedded, filling: Filling) -> None:
     """Take deleted documents out of the generation that answers, while another one is built."""
     adapters = embedded.adapters
     withdrawal = Withdrawal(
-        filling.kb, filling.generation.answering, adapters.log, adapters.blobs, adapters.store, now_text
+        filling.kb, filling.generation.answering, adapters.log, adapters.blobs, adapters.store, moment_now
     )
     await withdrawal.run(lambda: filling.generation.active)
-
-
-async def _connect(embedded: Embedded, name: str, settings: ConnectorSettings, metrics: ConnectorMetrics) -> None:
-    """Run one source now and again every `sync_seconds`."""
-    source = embedded.plan.manifests.sources[name]
-    state = embedded.observed.sources[name]
-    if source.spec.suspend or embedded.plan.knowledge_bases[settings.knowledge_base].spec.suspend:
-        embedded.first_runs[name].set()
-        return
-    while True:
-        started = now_text()
-        if state.last_run is None:
-            state.last_run = LastRun(started_at=started, result="Running")
-        report = await ingest.run(
-            settings,
-            log=embedded.adapters.log,
-            blobs=embedded.adapters.blobs,
-            scratch=RunScratch.open,
-            metrics=metrics,
-        )
-        await look(embedded)  # what it published waits from now on: nobody may see the run's end without that
-        state.last_run = _last_run(report)
-        embedded.first_runs[name].set()
-        await look(embedded)
-        await asyncio.sleep(embedded.sync_seconds)
-
-
-def _last_run(report: RunReport) -> LastRun:
-    shared = LastRun.model_fields.keys() & RunReport.model_fields.keys()
-    return LastRun(**{name: getattr(report, name) for name in shared})
 
 
 async def _watch(embedded: Embedded) -> None:
@@ -312,7 +296,7 @@ async def _watch(embedded: Embedded) -> None:
 
 async def look(embedded: Embedded) -> None:
     """Bring what was observed up to date; `quiet` is set while there is nothing left to do."""
-    sources_read = all(event.is_set() for event in embedded.first_runs.values())
+    sources_read = all(each.first.is_set() for each in embedded.syncing.values())
     for filling in embedded.fillings:
         await _look_at(embedded, filling, sources_read=sources_read)
     states = embedded.observed.knowledge_bases
@@ -327,6 +311,8 @@ async def _look_at(embedded: Embedded, filling: Filling, *, sources_read: bool) 
     """One knowledge base: what waits, which generation answers, how many documents there are."""
     state, store = embedded.observed.knowledge_bases[filling.kb.name], embedded.adapters.store
     state.waiting = await embedded.adapters.log.lag(filling.worker.topic, group=filling.worker.group)
+    if filling.found_waiting is None:
+        filling.found_waiting = state.waiting
     if not filling.generation.active and state.waiting == 0 and sources_read:
         filling.generation = await generations.activate(filling.kb, store, filling.generation)
         filling.stale = True
@@ -355,7 +341,7 @@ async def _served(embedded: Embedded, stack: contextlib.AsyncExitStack) -> ASGIA
 def _app(embedded: Embedded) -> FastAPI:
     plan, adapters = embedded.plan, embedded.adapters
     bases = [searched.name for searched in plan.query.knowledge_bases]
-    cache = MemoryAnswerCache() if plan.query.exact_cache_ttl_seconds is not None else None
+    cache = MemoryAnswerCache() if plan.query.cache.exact is not None else None
     services = Services(
         stores=dict.fromkeys(bases, adapters.store),
         embedders=dict.fromkeys(bases, adapters.embedder),
@@ -366,15 +352,5 @@ def _app(embedded: Embedded) -> FastAPI:
         config_hash=config_hash(plan.query),
     )
     app = create_app(plan.query, services)
-
-    @app.get("/resources", include_in_schema=False)
-    async def resources(request: Request) -> JSONResponse:
-        """The resources with their status, as a Kubernetes list; `lectern status` reads it on the same machine.
-
-        It names documents of every reader, so that nobody else is told.
-        """
-        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
-            return JSONResponse({"title": "only callers on this machine are told", "status": 403}, 403)
-        return JSONResponse({"apiVersion": "v1", "kind": "List", "items": embedded.told()})
-
+    routes.add(app, embedded)
     return app

@@ -1,4 +1,4 @@
-"""The `lectern` command: its sub-commands, their options, and the border where errors become exit statuses.
+"""The `lectern` command: its sub-commands and their options; `border` turns errors into exit statuses.
 
 Exit status 0: done. 1: done, and the result is not what it should be. 2: something that the user wrote, or
 this machine, does not allow it; the sentence on standard error names thing, cause and next step.
@@ -6,15 +6,15 @@ this machine, does not allow it; the sentence on standard error names thing, cau
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 
+from lectern_cli import sources_command
+from lectern_cli.border import DEFAULT_URL, URL, refuse, run, with_client
 from lectern_contract.errors import LecternError
 
 app = typer.Typer(
@@ -25,12 +25,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(sources_command.app, name="sources")
 
-DEFAULT_URL = "http://127.0.0.1:8080"
 FILES = typer.Option("-f", "--file", help="File or directory with resources.")
 MOUNT = typer.Option("--mount", help="CLAIM=DIR: where a PersistentVolumeClaim lies on this machine.")
 ENDPOINT = typer.Option("--endpoint", help="RagEndpoint to serve, when there are several.")
-URL = typer.Option("--url", envvar="LECTERN_URL", help="A running Lectern.")
 
 
 @app.command()
@@ -49,7 +48,7 @@ def up(
 
     from lectern_cli import serve
 
-    _run(
+    run(
         lambda: serve.up(
             serve.Options(
                 file=file,
@@ -88,7 +87,7 @@ def demo(
         endpoint=endpoint,
         sync_seconds=86400,
     )
-    if not _run(lambda: serve.demo(options, questions, Console())):
+    if not run(lambda: serve.demo(options, questions, Console())):
         raise typer.Exit(1)
 
 
@@ -103,7 +102,7 @@ def ask(
 
     from lectern_cli.demo import print_answer
 
-    answer = _run(lambda: _with_client(url, lambda client: client.ask(question, top_k=top_k)))
+    answer = run(lambda: with_client(url, lambda client: client.ask(question, top_k=top_k)))
     print_answer(Console(), question, answer)
 
 
@@ -119,7 +118,7 @@ def status(
 
     if output not in ("table", "wide", "json"):
         raise typer.BadParameter(f"{output!r} is none of table, wide, json", param_hint="--output")
-    resources = _run(lambda: _with_client(url, lambda client: client.resources()))
+    resources = run(lambda: with_client(url, lambda client: client.resources()))
     if output == "json":
         print(json.dumps({"apiVersion": "v1", "kind": "List", "items": resources}, indent=2))
     else:
@@ -151,7 +150,7 @@ def dlq(
             act, wanted, file=file, data_dir=data_dir, knowledge_base=knowledge_base, as_json=as_json
         )
 
-    print(_run(acted), end="")
+    print(run(acted), end="")
 
 
 @app.command()
@@ -191,7 +190,7 @@ def finalize(
         for line in finalizing.on_cluster(chosen):
             print(line)
 
-    _run(free)
+    run(free)
 
 
 @app.command()
@@ -217,7 +216,7 @@ def api_key(
     try:
         made = making.make(wanted)
     except LecternError as error:
-        _refuse(error)
+        refuse(error)
     print(making.explained(wanted), file=sys.stderr)
     print(made.key)
     print(made.file)
@@ -244,42 +243,7 @@ def serve_embeddings(
     log_lines.configure("INFO")
     limits = Limits(max_concurrent_requests, max_client_batch_size, max_batch_tokens, payload_limit, auto_truncate)
     options = serving.Options(host, port, limits, threads, weights, api_key_file)
-    _run(lambda: serving.serve(options))
-
-
-async def _with_client(url: str, call: Callable[[Any], Coroutine[Any, Any, Any]]) -> Any:
-    import httpx
-
-    from lectern_cli.client import Client
-
-    async with httpx.AsyncClient(trust_env=False) as http:
-        return await call(Client(url.rstrip("/"), http))
-
-
-def _run(main: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-    """Run a coroutine; a LecternError becomes a sentence on standard error and exit status 2."""
-    try:
-        return asyncio.run(main())
-    except LecternError as error:
-        _refuse(error)
-    except ExceptionGroup as group:  # tasks of the embedded mode end together
-        ours, others = group.split(LecternError)
-        if ours is None or others is not None:
-            raise
-        _refuse(_first(ours))
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _refuse(error: BaseException) -> NoReturn:
-    print(f"lectern: {error}", file=sys.stderr)
-    raise typer.Exit(2) from error
-
-
-def _first(group: BaseExceptionGroup[LecternError]) -> BaseException:
-    """The first error of a group, however deep."""
-    error = group.exceptions[0]
-    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    run(lambda: serving.serve(options))
 
 
 def main() -> None:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lectern_cli.manifests import Manifests
-from lectern_contract import wiring
+from lectern_contract import query_wiring, wiring
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.references import references
 from lectern_contract.resources import KnowledgeBase, RagEndpoint
 from lectern_contract.settings import ConnectorSettings, QuerySettings, ReceiverSettings
+from lectern_contract.settings_parts import TracingSettings
 from lectern_runtime.embed.masking import Masking
 
 
@@ -29,6 +30,12 @@ class Plan:
     receiver: ReceiverSettings | None
     endpoint: RagEndpoint
     query: QuerySettings
+
+    @property
+    def tracing(self) -> TracingSettings | None:
+        """Where the spans of this one process go: as the endpoint says, else as the first source that says so."""
+        said = (self.query.tracing, *(each.tracing for each in self.connectors.values()))
+        return next((each for each in said if each is not None), None)
 
 
 def make(
@@ -58,7 +65,7 @@ def make(
         connectors=connectors,
         receiver=_receiver(manifests, api_keys),
         endpoint=chosen,
-        query=wiring.query_settings(chosen, manifests.knowledge_bases),
+        query=query_wiring.query_settings(chosen, manifests.knowledge_bases),
     )
 
 

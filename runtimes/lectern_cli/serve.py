@@ -1,7 +1,7 @@
 """`lectern up` and `lectern demo`: read, plan, run, and show a person what happens meanwhile.
 
-Reads the manifests into a `Plan`, opens an `Embedded` with it, shows ingestion as a progress bar (plain
-lines where the output is not a terminal) and then serves, or asks the demo's questions.
+Reads the manifests into a `Plan`, opens an `Embedded` with it, shows how far ingestion is and then serves, or asks
+the demo's questions.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lectern_cli import manifests, plan
+from lectern_cli.progress import say, shown
 from lectern_runtime import programs
 
 if TYPE_CHECKING:
@@ -44,14 +44,14 @@ async def up(options: Options, console: Console) -> None:
     """Serve until a signal says stop."""
     with _stopping() as stop:
         async with _opened(options, console) as running:
-            _say(console, f"serving on {running.url}")
+            say(console, f"serving on {running.url}")
             shown = asyncio.create_task(_show_progress(running, console))
             await stop.wait()
             shown.cancel()
             await asyncio.wait((shown,))
-            _say(console, "stopping")
+            say(console, "stopping")
             running.wind_down()
-    _say(console, "stopped")
+    say(console, "stopped")
 
 
 async def demo(options: Options, questions: Path, console: Console) -> bool:
@@ -64,7 +64,7 @@ async def demo(options: Options, questions: Path, console: Console) -> bool:
         outcomes = await asking.ask_all(running.url, wanted, console)
     console.print()
     console.print(asking.summary(outcomes))
-    _say(console, asking.verdict(outcomes))
+    say(console, asking.verdict(outcomes))
     return all(outcome.right for outcome in outcomes)
 
 
@@ -89,35 +89,31 @@ async def _opened(options: Options, console: Console) -> AsyncIterator[Embedded]
     mounts = plan.parse_mounts(options.mounts)
     planned = plan.make(read, mounts=mounts, endpoint=options.endpoint, api_keys=options.api_keys)
     if read.others:
-        _say(console, f"passed over, because they are not Lectern's: {', '.join(read.others)}", style="dim")
-    _say(console, f"starting; the state is kept in {options.data_directory}", style="dim")
+        say(console, f"passed over, because they are not Lectern's: {', '.join(read.others)}", style="dim")
+    say(console, f"starting; the state is kept in {options.data_directory}", style="dim")
     from lectern_cli import embedded  # a second of imports
+    from lectern_runtime.telemetry import exporting
+    from lectern_runtime.telemetry import logging as log_lines
 
+    log_lines.configure("WARNING")
     server = programs.listening(options.host, options.port)
-    async with embedded.running(
-        planned, data_directory=options.data_directory, server=server, sync_seconds=options.sync_seconds
-    ) as running:
-        yield running
+    with exporting.traces("embedded", planned.tracing):
+        async with embedded.running(
+            planned, data_directory=options.data_directory, server=server, sync_seconds=options.sync_seconds
+        ) as running:
+            yield running
 
 
 async def _show_progress(running: Embedded, console: Console) -> None:
     """Show ingestion until it has settled, then say what there is."""
     settled = asyncio.create_task(running.settled())
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     try:
-        with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
-            bar = progress.add_task("ingesting", total=None)
+        with shown(console, "ingesting") as display:
             while not settled.done():
-                done, total = running.progress()
-                progress.update(bar, completed=done, total=total or None)
+                display.tell(running.progress())
                 await asyncio.wait((settled,), timeout=SHOW_SECONDS)
         settled.result()
     finally:
         settled.cancel()
     for line in running.summary():
-        _say(console, line)
-
-
-def _say(console: Console, line: str, *, style: str = "") -> None:
-    """One line as it is, without markup or colours; only a terminal gets it wrapped."""
-    console.print(line, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+        say(console, line)

@@ -16,6 +16,7 @@ from lectern_contract.resources import API_VERSION, IngestionSource, KnowledgeBa
 from lectern_contract.resources.reasons import CONDITIONS, ConditionType, Reason
 from lectern_contract.resources.status import (
     Condition,
+    DeadLetters,
     DocumentCounts,
     IngestionSourceStatus,
     KnowledgeBaseStatus,
@@ -41,9 +42,11 @@ class KnowledgeBaseState:
 
 @dataclass
 class SourceState:
-    """One source and its newest run."""
+    """One source, its newest run, and its documents; None is not known yet."""
 
     last_run: LastRun | None = None
+    documents: DocumentCounts | None = None
+    dead_letters: DeadLetters | None = None
 
 
 @dataclass
@@ -90,10 +93,18 @@ def tell(
         )
         told.append(document(kb, kb_status, observed.started_at))
     for source in sources:
-        run = observed.sources.get(source.name, SourceState()).last_run
+        state_of = observed.sources.get(source.name, SourceState())
+        run = state_of.last_run
         waiting = observed.knowledge_bases.get(source.spec.knowledge_base_ref, KnowledgeBaseState()).waiting
-        conditions = _advance(observed, source, _source(source, run, waiting), now)
-        source_status = IngestionSourceStatus(observed_generation=1, conditions=conditions, last_run=run)
+        verdicts = [*_source(source, run, waiting), _indexed(state_of.dead_letters)]
+        conditions = _advance(observed, source, verdicts, now)
+        source_status = IngestionSourceStatus(
+            observed_generation=1,
+            conditions=conditions,
+            last_run=run,
+            documents=state_of.documents,
+            dead_letter=state_of.dead_letters,
+        )
         told.append(document(source, source_status, observed.started_at))
     conditions = _advance(observed, endpoint, _endpoint(endpoint, observed), now)
     endpoint_status = RagEndpointStatus(observed_generation=1, conditions=conditions, url=observed.url)
@@ -204,6 +215,19 @@ def _synced(source: IngestionSource, run: LastRun | None, waiting: int | None) -
         left = f"{run.failed} of {run.listed} documents were left behind and are tried again: {run.message}"
         return Verdict(kind, "False", Reason.RUN_FAILED, left)
     return Verdict(kind, "True", Reason.RUN_SUCCEEDED, f"{run.listed} documents")
+
+
+def _indexed(letters: DeadLetters | None) -> Verdict:
+    """Whether documents were given up; a source does its work nevertheless."""
+    kind = ConditionType.DOCUMENTS_INDEXED
+    if letters is None:
+        return Verdict(kind, "Unknown", Reason.UNKNOWN, "its documents have not been counted yet")
+    if not letters.count:
+        return Verdict(kind, "True", Reason.NO_DEAD_LETTERS, "no document is given up")
+    why = f" (lately: {letters.last_reason})" if letters.last_reason else ""
+    what = "1 document is" if letters.count == 1 else f"{letters.count} documents are"
+    told = f"{what} given up{why}; to see which: stop `lectern up`, then lectern dlq list -f DIR"
+    return Verdict(kind, "False", Reason.DEAD_LETTERS_OPEN, told)
 
 
 def _endpoint(endpoint: RagEndpoint, observed: Observed) -> list[Verdict]:

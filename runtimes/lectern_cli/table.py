@@ -55,7 +55,7 @@ def render(documents: Sequence[Mapping[str, Any]], *, now: datetime, wide: bool 
             [prefix + str(document["metadata"]["name"]), *(_cell(document, column, now) for column in columns)]
             for document in rows
         ]
-        tables.append(_aligned([head, *body]))
+        tables.append(aligned([head, *body]))
     return "\n\n".join(tables)
 
 
@@ -66,7 +66,8 @@ def _cell(document: Mapping[str, Any], column: PrinterColumn, now: datetime) -> 
     return age(str(value), now) if column.type == "date" else str(value)
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
+    """Rows of equally many cells as text, each column as wide as its longest cell."""
     widths = [max(len(row[index]) for row in rows) for index in range(len(rows[0]))]
     return "\n".join(
         "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

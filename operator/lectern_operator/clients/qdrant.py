@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.resources.status import DocumentCounts, SourceDocuments
 from lectern_operator.facts import Fact, Unknown
 from lectern_operator.facts.vector_store import ObservedCollection, Step, StoreState, Subject, Unreachable
 
@@ -81,10 +81,20 @@ class Stores:
 
     async def documents(self, server: StoreServer, found: ObservedCollection) -> Fact[DocumentCounts]:
         """Return how many documents a collection has, by state, within `LOOK_SECONDS`."""
-        reading = await _module("lectern_operator.clients.qdrant_reading")
+        reading = await _module("lectern_operator.clients.qdrant_documents")
 
         async def act(qdrant: AsyncQdrantClient) -> Fact[DocumentCounts]:
             counted: Fact[DocumentCounts] = await reading.documents(qdrant, found)
+            return counted
+
+        return await self._with(server, LOOK_SECONDS, act)
+
+    async def by_source(self, server: StoreServer, found: ObservedCollection) -> Fact[tuple[SourceDocuments, ...]]:
+        """Return the documents of each source that has any, by name, within `LOOK_SECONDS`."""
+        reading = await _module("lectern_operator.clients.qdrant_documents")
+
+        async def act(qdrant: AsyncQdrantClient) -> Fact[tuple[SourceDocuments, ...]]:
+            counted: Fact[tuple[SourceDocuments, ...]] = await reading.by_source(qdrant, found)
             return counted
 
         return await self._with(server, LOOK_SECONDS, act)

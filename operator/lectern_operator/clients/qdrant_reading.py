@@ -24,8 +24,7 @@ from lectern_contract.collection import (
     Shape,
     ShardKey,
 )
-from lectern_contract.payload import DocumentState, Field, PayloadKind
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.payload import Field, PayloadKind
 from lectern_operator.clients import qdrant_connection
 from lectern_operator.facts import Fact, Known, Unknown
 from lectern_operator.facts.vector_store import (
@@ -55,19 +54,6 @@ async def look(qdrant: AsyncQdrantClient, subject: Subject) -> Fact[StoreState]:
     names = sorted(name for name in listed if family.fullmatch(name) or name == aliases.get(subject.alias))
     collections = {name: found for name in names if (found := await _collection(qdrant, name, subject)) is not None}
     return Known(StoreState(collections, aliases))
-
-
-async def documents(qdrant: AsyncQdrantClient, found: ObservedCollection) -> Fact[DocumentCounts]:
-    """Return how many documents `found` has by state, as their records tell."""
-    if isinstance(found.shared, Unknown):
-        return found.shared
-    if any(found.answers(key) for key in found.shared.value):
-        return Unknown("a partition lies in two places until its copies are deleted")
-    wanted = where(_RECORD)
-    hits = (await qdrant.facet(found.name, key=Field.STATE, facet_filter=wanted, limit=16, exact=True)).hits
-    counts = {str(hit.value): hit.count for hit in hits}
-    indexed, failed = counts.get(DocumentState.INDEXED, 0), counts.get(DocumentState.FAILED, 0)
-    return Known(DocumentCounts(indexed=indexed, failed=failed))
 
 
 def where(values: Mapping[str, str]) -> models.Filter:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lectern_contract.references import Reference
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.resources.status import DocumentCounts, SourceDocuments
 from lectern_operator.facts import Fact, Unknown
 from lectern_operator.facts.broker import BrokerState
 from lectern_operator.facts.outside import Content, EmbedderFacts
@@ -25,5 +25,6 @@ class External:
     broker: Fact[BrokerState] = NOT_ASKED
     store: Fact[StoreState] = NOT_ASKED
     documents: Fact[DocumentCounts] = NOT_ASKED
+    by_source: Fact[tuple[SourceDocuments, ...]] = NOT_ASKED
     broker_failures: tuple[Unknown, ...] = ()
     store_failures: tuple[Unknown, ...] = ()

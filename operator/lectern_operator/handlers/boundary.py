@@ -35,13 +35,16 @@ from lectern_operator.reconcilers.world import Manifest, Outcome, World
 PASS_SECONDS = 60.0
 Tell = Callable[[Manifest, tuple[Condition, ...], tuple[Condition, ...]], Awaitable[int]]
 """Told of the conditions before and after each status write, says how many Events it made: `Events.tell`."""
+Poke = Callable[[str], None]
+"""Asks for a pass over the resource with this UID: `View.poke`."""
 logger = logging.getLogger("lectern.operator")
 
 
 class Boundary:
     """Carries out passes over what is in the inventory."""
 
-    def __init__(self, inventory: Inventory, world: World, telemetry: Telemetry, tell: Tell) -> None:
+    def __init__(self, inventory: Inventory, world: World, telemetry: Telemetry, tell: Tell, poke: Poke) -> None:
+        self._poke = poke
         self._inventory = inventory
         self._world = world
         self._telemetry = telemetry
@@ -114,6 +117,10 @@ class Boundary:
         if status == body.get("status"):
             return False
         self._inventory.wrote(await self._world.cluster.write_status(body, status))
+        for name in outcome.concerns:
+            source = self._inventory.find(IngestionSource.kind_name, body["metadata"]["namespace"], name)
+            if source is not None:
+                self._poke(source["metadata"]["uid"])
         self._telemetry.events.inc(await self._tell(body, _conditions(body), outcome.status.conditions))
         return True
 

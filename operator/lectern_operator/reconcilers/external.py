@@ -15,7 +15,7 @@ from lectern_contract import labels, names, pending, topics
 from lectern_contract.names import Role
 from lectern_contract.references import references
 from lectern_contract.resources import KnowledgeBase
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.resources.status import DocumentCounts, SourceDocuments
 from lectern_operator.clients.embedder import EmbedderServer
 from lectern_operator.clients.kafka import BrokerServer
 from lectern_operator.clients.qdrant import StoreServer
@@ -90,7 +90,8 @@ async def perform(
     if of_store and isinstance(known.store, Known):
         failed = await _first_failure(outside.stores, known.store.value, of_store)
         seen = replace(seen, store=await _store(kb, known.store, outside), store_failures=failed)
-    return replace(seen, documents=await _documents(kb, seen.store, known.store, outside))
+    documents, by_source = await _documents(kb, seen.store, known.store, outside)
+    return replace(seen, documents=documents, by_source=by_source)
 
 
 async def _first_failure(system: Performs[Server, Step], server: Server, steps: Sequence[Step]) -> tuple[Unknown, ...]:
@@ -163,13 +164,15 @@ async def _store(kb: KnowledgeBase, server: Fact[StoreServer], outside: Outside)
 
 async def _documents(
     kb: KnowledgeBase, store: Fact[StoreState], server: Fact[StoreServer], outside: Outside
-) -> Fact[DocumentCounts]:
-    """Count the documents of the generation that answers."""
+) -> tuple[Fact[DocumentCounts], Fact[tuple[SourceDocuments, ...]]]:
+    """Count the documents of the generation that answers: all, and those of each source."""
     if isinstance(store, Unknown) or isinstance(server, Unknown):
-        return NOT_ASKED
+        return NOT_ASKED, NOT_ASKED
     name = names.collection(kb.namespace, kb.name, generation.answering(kb, store))
     found = store.value.collections.get(name)
-    return NOT_ASKED if found is None else await outside.stores.documents(server.value, found)
+    if found is None:
+        return NOT_ASKED, NOT_ASKED
+    return await outside.stores.documents(server.value, found), await outside.stores.by_source(server.value, found)
 
 
 async def _broker_server(kb: KnowledgeBase, outside: Outside) -> Fact[BrokerServer]:

@@ -12,7 +12,7 @@ from lectern_operator.desired import knowledge_base as desired
 from lectern_operator.desired.hold import hold
 from lectern_operator.desired.kafka_topics import cut_loose
 from lectern_operator.facts import Fact
-from lectern_operator.policies import changes, deletion, topics
+from lectern_operator.policies import changes, deletion, documents, topics
 from lectern_operator.policies import knowledge_base as policy
 from lectern_operator.policies.changes import Key, Manifest
 from lectern_operator.reconcilers import children, external
@@ -53,7 +53,9 @@ async def reconcile(kb: KnowledgeBase, world: World) -> Outcome:
     )
     status = policy.report(kb, after, planned, refusals=applied.refusals, now=world.timestamp())
     again = policy.again_after(kb, after, planned, every=world.outside.look_again_after())
-    return Outcome(status, refused=bool(applied.refusals), again_after=again)
+    fed = [each for each in await world.cluster.naming(kb.namespace, kb.name) if each["kind"] == "IngestionSource"]
+    concerns = documents.changed(kb.status, status, [each["metadata"]["name"] for each in fed])
+    return Outcome(status, refused=bool(applied.refusals), again_after=again, concerns=concerns)
 
 
 async def observe_children(

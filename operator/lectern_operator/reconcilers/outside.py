@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from lectern_contract.resources.status import DocumentCounts
+from lectern_contract.resources.status import DocumentCounts, SourceDocuments
 from lectern_operator.clients.embedder import EmbedderServer
 from lectern_operator.clients.kafka import BrokerServer
 from lectern_operator.clients.qdrant import StoreServer
@@ -72,6 +72,10 @@ class Stores(Protocol):
 
     async def documents(self, server: StoreServer, found: ObservedCollection) -> Fact[DocumentCounts]:
         """Count the documents of a collection by state."""
+        ...
+
+    async def by_source(self, server: StoreServer, found: ObservedCollection) -> Fact[tuple[SourceDocuments, ...]]:
+        """Count the documents of a collection by source and state, in the order of their names."""
         ...
 
     async def perform(self, server: StoreServer, step: StoreStep) -> Fact[None]:

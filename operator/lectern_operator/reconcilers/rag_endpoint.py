@@ -6,7 +6,7 @@ import base64
 import secrets
 from dataclasses import replace
 
-from lectern_contract import names, pending, settings, wiring
+from lectern_contract import names, pending, query_wiring, settings
 from lectern_contract.conditions import Verdict
 from lectern_contract.names import Role
 from lectern_contract.references import references
@@ -72,7 +72,7 @@ async def _further(
     if planned.blocked is not None:
         held = "the pods are left as they are while a knowledge base cannot be used"
         return found, Verdict(ConditionType.CONFIG_APPLIED, "Unknown", Reason.WAITING, held)
-    wanted = settings.config_hash(wiring.query_settings(endpoint, planned.knowledge_bases))
+    wanted = settings.config_hash(query_wiring.query_settings(endpoint, planned.knowledge_bases))
     asked = await external.asked(observed.pods, world.outside, Role.QUERY)
     return found, config_applied.verdict({Role.QUERY.value: wanted}, asked, observed.pods)
 

@@ -96,8 +96,12 @@ def soonest(*seconds: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a pass found out: the status to write, whether something was refused, and when to look again anyway."""
+    """What a pass found out: the status to write, whether something was refused, and when to look again anyway.
+
+    `concerns` are the names of sources in the same namespace that have to look again once the status is written.
+    """
 
     status: KnowledgeBaseStatus | IngestionSourceStatus | RagEndpointStatus
     refused: bool = False
     again_after: float | None = None
+    concerns: tuple[str, ...] = ()
