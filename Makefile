@@ -19,8 +19,8 @@ QUICKSTART := -f config/samples/quickstart --mount lectern-guides=docs/guides
 ARGS ?=
 
 .PHONY: help setup demo-env demo page test lint types imports secrets generated size unit components testbed \
-	integration coverage fmt generate lock lock-check images node-smoke bench-skeleton bench-operator \
-	faults-operator clean distclean
+	integration coverage fmt generate lock lock-check images node-smoke bench-skeleton bench-operator bench-ingest \
+	faults-operator faults-ingest clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -73,6 +73,7 @@ secrets: setup ## no key, token or password in the tree
 generated: setup ## generated files are what the models say
 	@$(PY) -m lectern_operator.generate --check
 	@$(PY) -m tools.openapi --check
+	@$(PY) -m tools.metrics_reference --check
 
 size: setup ## file and function sizes against their targets (a report, never a failure)
 	@$(PY) -m tools.size_report
@@ -102,6 +103,7 @@ fmt: setup ## format, and fix what ruff can fix
 generate: setup ## write the generated files (crds/, reference)
 	@$(PY) -m lectern_operator.generate $(ARGS)
 	@$(PY) -m tools.openapi $(ARGS)
+	@$(PY) -m tools.metrics_reference $(ARGS)
 
 lock: .tools/.installed ## write requirements/*.txt from pyproject.toml (UPGRADE=1 takes the newest versions)
 	@sh tools/lock.sh
@@ -121,8 +123,14 @@ bench-skeleton: setup ## the figures of the embedded mode, each with its floor
 bench-operator: testbed ## how soon the operator rests, and two thousand resources: rates, writes, memory
 	@$(PY) -m bench.operator $(ARGS)
 
+bench-ingest: testbed ## ingestion: rates, memory, second pass, changes, chunkers, parsers, poison, freshness
+	@$(PY) -m bench.ingest $(ARGS)
+
 faults-operator: testbed ## crashes, lost events, stale views, API faults, mutations: do all end well? (QUICK=1, SEED=)
 	@$(PY) -m e2e.faults $(ARGS)
+
+faults-ingest: testbed ## kills, lost commits, late writes, rebalances, slow stores: does the index say what the log says? (QUICK=1, SEED=)
+	@$(PY) -m e2e.ingest_faults $(ARGS)
 
 clean: ## remove caches, reports and coverage data
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache reports dist .coverage .coverage.* htmlcov
