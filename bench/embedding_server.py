@@ -1,7 +1,8 @@
 """Compares `lectern serve-embeddings` with a bare loop over the same model, and times a question beside a corpus.
 
 `python -m bench.embedding_server` starts the server, lets floor and server take turns over the same passages, and says
-passages a second, their ratio, the waiting time of a short question (alone, and while a corpus is embedded) and memory.
+passages a second, their ratio, the waiting time of a short question (alone, and while a corpus is embedded) and memory;
+`bench.ingest` reports the same with a bound.
 Client and server share the machine: on the wall, what the client spends counts against the server.
 """
 
@@ -16,10 +17,12 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from bench.embedder_floor import THREADS, Cost, Floor, synthetic
+from bench.report import Aim, Goal
 from lectern_contract.settings import EmbedderSettings, ModelServerSettings
 from lectern_runtime.adapters import minilm_files
 from lectern_runtime.adapters.onnx import DIMENSIONS, MAX_INPUT_TOKENS
@@ -33,6 +36,8 @@ QUESTIONS = 200
 SHORTEST, LONGEST = 44, 256
 """Tokens of a passage, spread evenly: 150 on average."""
 QUESTION = "how old is the universe"
+CPU = Aim("embedding-server", "embedding server, passages a CPU second", ">=", 0.9, "/s", of_floor=True)
+AIMS = (CPU,)
 
 
 @contextmanager
@@ -107,12 +112,23 @@ def memory_mib(process: int, field: str) -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith(f"{field}:")) / 1024
 
 
-def compared(texts: int, floors: Sequence[Cost], served: Sequence[Cost], clock: Literal["wall", "cpu"]) -> str:
-    """Return passages a second of both and their ratio, medians over the rounds; cpu is without the client's."""
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """Passages a second of the bare loop and of the server, and their ratio: medians over the rounds."""
+
+    floor: float
+    server: float
+    ratio: float
+
+    def __str__(self) -> str:
+        return f"floor {self.floor:.1f}/s, server {self.server:.1f}/s, ratio {self.ratio:.3f}"
+
+
+def compared(texts: int, floors: Sequence[Cost], served: Sequence[Cost], clock: Literal["wall", "cpu"]) -> Compared:
+    """Return passages a second by one of the clocks; cpu is without the client's."""
     bare, costs = [getattr(cost, clock) for cost in floors], [getattr(cost, clock) for cost in served]
     ratio = statistics.median(a / b for a, b in zip(bare, costs, strict=True))
-    speeds = [texts / statistics.median(seconds) for seconds in (bare, costs)]
-    return f"floor {speeds[0]:.1f}/s, server {speeds[1]:.1f}/s, ratio {ratio:.3f}"
+    return Compared(texts / statistics.median(bare), texts / statistics.median(costs), ratio)
 
 
 def spread(waits: Sequence[float]) -> str:
@@ -120,13 +136,42 @@ def spread(waits: Sequence[float]) -> str:
     return f"p50 {statistics.median(waits):.1f} ms, p95 {statistics.quantiles(waits, n=20)[18]:.1f} ms, n {len(waits)}"
 
 
-async def measure(url: str, process: int) -> None:
-    """Print all figures."""
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one server did: speed by two clocks, waits of questions in milliseconds, memory in MiB."""
+
+    passages: int
+    wall: Compared
+    cpu: Compared
+    alone: Sequence[float]
+    beside: Sequence[float]
+    memory: tuple[float, float]
+
+    def goals(self) -> list[Goal]:
+        """Return the goal of the server."""
+        floor, server, ratio = self.cpu.floor, self.cpu.server, self.cpu.ratio
+        remark = f"on the wall, with the client beside it, {self.wall.ratio:.3f}"
+        return [CPU.measured(server, floor=floor, ratio=ratio, n=self.passages, reason=remark)]
+
+    def told(self) -> dict[str, object]:
+        """Return everything in words."""
+        mean = (SHORTEST + LONGEST) / 2
+        return {
+            f"embedding server, passages of {mean:.0f} tokens, {AT_ONCE} calls at once, wall": str(self.wall),
+            "embedding server, cpu": str(self.cpu),
+            "embedding server, a question alone": spread(self.alone),
+            "embedding server, a question beside a corpus": spread(self.beside),
+            "embedding server, memory": f"{self.memory[0]:.0f} MiB after the start, {self.memory[1]:.0f} MiB at most",
+        }
+
+
+async def measure(url: str, process: int) -> Measured:
+    """Return all figures of the server at `url`."""
     calls = [synthetic(CALL, SHORTEST, LONGEST)] * CALLS
     texts = sum(map(len, calls))
     floor, embedder = Floor(THREADS), client(url)
     passes = [each for call in calls for each in floor.plan(call)]
-    print(f"memory: {memory_mib(process, 'VmRSS'):.0f} MiB after the start")
+    started = memory_mib(process, "VmRSS")
     alone = await questions(embedder)
     await corpus(embedder, calls[:1])
     floors, served = [], []
@@ -139,19 +184,21 @@ async def measure(url: str, process: int) -> None:
     beside = await questions(embedder, during=running)
     await running
     await embedder.close()
-    print(
-        f"corpus of {texts} passages, {(SHORTEST + LONGEST) / 2:.0f} tokens on average, {AT_ONCE} calls at once: "
-        + ", ".join(f"{name} {compared(texts, floors, served, name)}" for name in ("wall", "cpu"))
+    return Measured(
+        passages=texts * ROUNDS,
+        wall=compared(texts, floors, served, "wall"),
+        cpu=compared(texts, floors, served, "cpu"),
+        alone=alone,
+        beside=beside,
+        memory=(started, memory_mib(process, "VmHWM")),
     )
-    print(f"a question alone: {spread(alone)}")
-    print(f"a question beside a corpus: {spread(beside)}")
-    print(f"memory: {memory_mib(process, 'VmHWM'):.0f} MiB at most")
 
 
 def main() -> None:
-    """Measure a server of this machine."""
+    """Measure a server of this machine and print what it did."""
     with server() as (url, process):
-        asyncio.run(measure(url, process))
+        for name, value in asyncio.run(measure(url, process)).told().items():
+            print(f"{name}: {value}")
 
 
 if __name__ == "__main__":

@@ -171,10 +171,10 @@ async def _ingest(folder: Path, embedder: Watched, pages: int) -> Spent:
         worker = Worker(settings, log=log, blobs=blobs, store=store, embedder=embedder)
         await worker.ensure()
 
-        wall, cpu = time.perf_counter(), _cpu_seconds()
+        wall, cpu = time.perf_counter(), cpu_seconds()
         report = await ingest.run(connector, log=log, blobs=blobs, scratch=RunScratch.open)
         await worker.run(asyncio.Event(), until_caught_up=True)
-        wall, cpu = time.perf_counter() - wall, _cpu_seconds() - cpu
+        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
 
         counts = await store.count_documents(worker.collection)
         info = await store.describe(worker.collection)
@@ -183,7 +183,7 @@ async def _ingest(folder: Path, embedder: Watched, pages: int) -> Spent:
         return Spent(wall, cpu, embedder.open_seconds, info.chunks)
 
 
-def _cpu_seconds() -> float:
-    """CPU seconds of this process, all its threads, and its children that have ended (the parser has)."""
+def cpu_seconds() -> float:
+    """Return the CPU seconds of this process, all its threads, and its children that have ended (the parser has)."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(each.ru_utime + each.ru_stime for each in used)

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from bench import data, resources, vector_cache, wiki_index
 from bench.data import Paragraph
-from lectern_contract import wiring
+from lectern_contract import query_wiring
+from lectern_contract.query_settings import RetrievalSettings
 from lectern_contract.scope import Scope
-from lectern_contract.settings import RetrievalSettings
 from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.adapters.onnx import DIMENSIONS, OnnxMiniLm
 from lectern_runtime.embed import parse
@@ -83,7 +83,7 @@ async def main(shipped: bool) -> None:
     """Measure, fit and print."""
     root, cache = data.directory(os.environ), vector_cache.directory(os.environ)
     kb = resources.knowledge_base()
-    settings = wiring.query_settings(resources.endpoint(), {kb.name: kb}).retrieval
+    settings = query_wiring.query_settings(resources.endpoint(), {kb.name: kb}).retrieval
     embedder = OnnxMiniLm.open()
     questions = read_questions(root)
     corpora = await read_corpora(root, embedder)

@@ -17,10 +17,11 @@ import numpy as np
 from bench import resources, wiki_index
 from bench.data import RetrievalSet
 from bench.report import Aim, Goal
-from lectern_contract import wiring
+from lectern_contract import query_wiring, wiring
 from lectern_contract.ids import ChunkId
+from lectern_contract.query_settings import RetrievalSettings
 from lectern_contract.scope import Scope
-from lectern_contract.settings import RetrievalSettings, WorkerSettings
+from lectern_contract.settings import WorkerSettings
 from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.evaluate import retrieval
 from lectern_runtime.evaluate.retrieval import RetrievalScores
@@ -75,7 +76,7 @@ class Quality:
 async def measure(corpus: RetrievalSet, vectors: Vectors, embedder: Embedder) -> Quality:
     """Return the scores over all questions of `corpus`; `vectors` are its paragraphs', in their order."""
     kb = resources.knowledge_base()
-    settings = wiring.query_settings(resources.endpoint(), {kb.name: kb}).retrieval
+    settings = query_wiring.query_settings(resources.endpoint(), {kb.name: kb}).retrieval
     worker = wiring.worker_settings(kb, generation=1)
     assert worker.sparse_language is not None, "the shipped default has a term index"
     encoder = SparseEncoder(worker.sparse_language)

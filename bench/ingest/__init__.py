@@ -1,0 +1,1 @@
+"""The benchmarks of ingestion: `make bench-ingest`, see docs/reference/benchmarks.md."""

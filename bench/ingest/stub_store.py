@@ -1,0 +1,79 @@
+"""A STUB of a vector store that keeps nothing: for the memory of a worker, which a store in its process would hide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lectern_contract.ids import DocumentId
+from lectern_contract.payload import DocumentRecord, DocumentState
+from lectern_contract.scope import Scope
+from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
+
+
+class ForgetfulStore:
+    """A `VectorStore` that takes everything and has nothing."""
+
+    async def ensure_collection(self, spec: CollectionSpec) -> None:
+        """Take any collection."""
+
+    async def describe(self, collection: str) -> CollectionInfo | None:
+        """Know none."""
+        del collection
+        return None
+
+    async def drop_collection(self, collection: str) -> None:
+        """Have nothing to remove."""
+
+    async def point_alias(self, alias: str, collection: str) -> None:
+        """Keep no alias."""
+
+    async def resolve_alias(self, alias: str) -> str | None:
+        """Know none."""
+        del alias
+        return None
+
+    async def aliases(self) -> Mapping[str, str]:
+        """Return none."""
+        return {}
+
+    async def count_documents(self, collection: str) -> Mapping[DocumentState, int]:
+        """Return zeros."""
+        del collection
+        return dict.fromkeys(DocumentState, 0)
+
+    async def search(self, collection: str, scope: Scope, request: SearchRequest) -> Sequence[Hit]:
+        """Find nothing."""
+        del collection, scope, request
+        return []
+
+    async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
+        """Know none."""
+        del collection, scope, document
+        return None
+
+    async def known_vectors(
+        self, collection: str, scope: Scope, document: DocumentId
+    ) -> Mapping[str, NDArray[np.float32]]:
+        """Know none."""
+        del collection, scope, document
+        return {}
+
+    async def write_document(
+        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
+    ) -> WriteResult:
+        """Take the document and forget it."""
+        del collection, scope, record, chunks
+        return WriteResult(superseded=False)
+
+    async def list_records(
+        self, collection: str, scope: Scope, *, after: DocumentId | None, limit: int
+    ) -> Sequence[DocumentRecord]:
+        """Return none."""
+        del collection, scope, after, limit
+        return []
+
+    async def close(self) -> None:
+        """Have nothing to release."""
