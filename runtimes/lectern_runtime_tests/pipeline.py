@@ -34,6 +34,7 @@ from lectern_runtime.embed.parsed import ParsedDocument
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
 from lectern_runtime.errors import InputTooLong
+from lectern_runtime.failpoints import Failpoint, no_failpoint
 from lectern_runtime.ingest.run import run
 from lectern_runtime.ports import (
     BlobStore,
@@ -105,6 +106,7 @@ def connector_settings(root: Path, **changes: Any) -> settings.ConnectorSettings
         "prune": True,
         "media_types": ("text/markdown", "text/html", "text/plain"),
         "max_document_bytes": 1 << 20,
+        "tracing": None,
         "log": settings.EmbeddedLog(),
         "blobs": settings.DirectoryBlobs(),
     }
@@ -137,6 +139,7 @@ def worker_settings(**changes: Any) -> settings.WorkerSettings:
         "masking": (),
         "embedding_cache": settings.EmbeddingCacheSettings(max_entries=0, ttl_seconds=60, redis=None),
         "max_attempts": 3,
+        "tracing": None,
         "log": settings.EmbeddedLog(),
         "blobs": settings.DirectoryBlobs(),
         "store": settings.EmbeddedStore(),
@@ -181,6 +184,7 @@ class Pipeline:
             "parser": InlineParser(),
             "on_progress": self.done.append,
             "sleep": _at_once,
+            "monotonic": hurried,
         }
         return Worker(settings or worker_settings(), **{**given, **parts})
 
@@ -257,6 +261,11 @@ def clock() -> float:
     return time.time()
 
 
+def hurried() -> float:
+    """Seconds that pass a hundred times as fast, so that what is parked is soon due."""
+    return 100 * time.monotonic()
+
+
 async def _at_once(_seconds: float) -> None:
     """Waiting for a retry takes no time in tests."""
     await asyncio.sleep(0)
@@ -269,14 +278,16 @@ def reference(uri: str, *, level: str = "public") -> messages.DocumentRef:
 
 
 @asynccontextmanager
-async def pipeline(root: Path, source: Path | None = None) -> AsyncIterator[Pipeline]:
+async def pipeline(
+    root: Path, source: Path | None = None, *, failpoint: Failpoint = no_failpoint
+) -> AsyncIterator[Pipeline]:
     """A pipeline with its data in `root`/data and its source in `root`/source."""
     where = source or root / "source"
     where.mkdir(parents=True, exist_ok=True)
     with DataDirectory.open(root / "data", created_by="test") as data:
         log = await SqliteLog.open(data.log_path)
         blobs = await DirectoryBlobs.open(data.blobs_path)
-        store = await EdgeStore.open(data.store_path)
+        store = await EdgeStore.open(data.store_path, failpoint=failpoint)
         try:
             yield Pipeline(log, blobs, store, where)
         finally:

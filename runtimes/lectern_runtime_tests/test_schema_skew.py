@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lectern_contract import settings, wiring
+from lectern_contract import query_wiring, settings, wiring
 from lectern_runtime import programs
 from lectern_runtime.embed import __main__ as worker
 from lectern_runtime.ingest import __main__ as connector
@@ -21,7 +21,7 @@ Main = Callable[[Sequence[str]], int]
 PROGRAMS: dict[str, tuple[Main, settings.AnySettings]] = {
     "worker": (worker.main, wiring.worker_settings(knowledge_base(), generation=1)),
     "connector": (connector.main, wiring.connector_settings(source(), knowledge_base())),
-    "query": (query.main, wiring.query_settings(endpoint(), {"docs": knowledge_base()})),
+    "query": (query.main, query_wiring.query_settings(endpoint(), {"docs": knowledge_base()})),
 }
 OLDER, NEWER = 0, 2
 MOST_SECONDS = 30
@@ -58,4 +58,5 @@ def test_the_last_line_of_the_process_is_the_cause(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=MOST_SECONDS)
 
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].endswith("must be of one release (this image is older)")
+    last = json.loads(done.stderr.splitlines()[-1])
+    assert last["message"].endswith("must be of one release (this image is older)")

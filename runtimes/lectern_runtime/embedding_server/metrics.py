@@ -17,8 +17,8 @@ _TOTAL = re.compile(r"_total$")
 class Metrics:
     """Counters and histograms of one server."""
 
-    def __init__(self, *, longest: int) -> None:
-        self._registry = CollectorRegistry()
+    def __init__(self, *, longest: int, registry: CollectorRegistry | None = None) -> None:
+        self._registry = registry or CollectorRegistry()
         self.requests = self._counter("te_request_count", "Requests.", "method")
         self.successes = self._counter("te_request_success", "Requests that were answered.", "method")
         self.failures = self._counter("te_request_failure", "Requests and inputs that failed.", "err")

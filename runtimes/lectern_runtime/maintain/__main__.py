@@ -23,8 +23,9 @@ from lectern_contract.settings import WorkerSettings
 from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
-from lectern_runtime.maintain.dead_letters import DeadLetters, Filter, Letter, Look
+from lectern_runtime.maintain.dead_letters import DeadLetters, Filter, Heard, Letter, Look, nobody_hears
 from lectern_runtime.moments import rfc3339
+from lectern_runtime.telemetry import logging as log_lines
 
 ACTS = ("list", "show", "replay", "drop")
 
@@ -32,6 +33,7 @@ ACTS = ("list", "show", "replay", "drop")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; the exit status of the process."""
     options = _parser().parse_args(arguments)
+    log_lines.configure("WARNING")
     try:
         wanted = filter_of(options.act, options.source, options.reason, options.uri, options.since)
         loaded = programs.load_settings(options.settings, WorkerSettings)
@@ -63,7 +65,15 @@ def filter_of(act: str, source: str | None, reason: str | None, uri: str | None,
     return wanted
 
 
-async def act(loaded: WorkerSettings, what: str, wanted: Filter, *, data_dir: Path | None, as_json: bool) -> str:
+async def act(
+    loaded: WorkerSettings,
+    what: str,
+    wanted: Filter,
+    *,
+    data_dir: Path | None,
+    as_json: bool,
+    heard: Heard = nobody_hears,
+) -> str:
     """Do `what` (one of `ACTS`) with the letters of a worker's knowledge base, and return what to tell."""
     async with contextlib.AsyncExitStack() as stack:
         data = None
@@ -73,7 +83,7 @@ async def act(loaded: WorkerSettings, what: str, wanted: Filter, *, data_dir: Pa
         stack.push_async_callback(log.close)
         store = await compose.open_store(loaded.store, data)
         stack.push_async_callback(store.close)
-        letters = DeadLetters(loaded, log=log, store=store)
+        letters = DeadLetters(loaded, log=log, store=store, heard=heard)
         look = await letters.look(wanted)
         if what == "replay":
             return f"{await letters.replay(look.letters)} messages said again\n"
@@ -123,4 +133,5 @@ def _moment(text: str | None) -> float | None:
 
 
 if __name__ == "__main__":
+    log_lines.last_words()
     sys.exit(main())

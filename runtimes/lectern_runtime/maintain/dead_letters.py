@@ -25,6 +25,8 @@ from lectern_runtime.ports import Log, OutgoingRecord, Record, VectorStore
 BATCH = 500
 POLL_SECONDS = 30.0
 """How long a log that has records may take to give the first of them."""
+Heard = Callable[[str, int, int | None], None]
+"""Told how far a long act is: what is done, how much of it, and of how many (None: nobody knows)."""
 MOST_LETTERS = 1_000_000
 """Letters that one look reads; a topic with more is read to here, and the look says so."""
 
@@ -69,12 +71,26 @@ class Look:
     more: bool
 
 
+def nobody_hears(_what: str, _done: int, _of: int | None) -> None:
+    """Nobody asked how far it is."""
+
+
 class DeadLetters:
-    """The dead letters of one index generation; `settings` are those of its workers, `clock` gives seconds."""
+    """The dead letters of one index generation; `settings` are those of its workers, `clock` gives seconds.
+
+    `heard` is told how far looks and replays are.
+    """
 
     def __init__(
-        self, settings: WorkerSettings, *, log: Log, store: VectorStore, clock: Callable[[], float] = time.time
+        self,
+        settings: WorkerSettings,
+        *,
+        log: Log,
+        store: VectorStore,
+        clock: Callable[[], float] = time.time,
+        heard: Heard = nobody_hears,
     ) -> None:
+        self._heard = heard
         kb = (settings.namespace, settings.knowledge_base)
         self._log, self._store, self._clock = log, store, clock
         self._collection = names.collection(*kb, settings.generation)
@@ -91,6 +107,7 @@ class DeadLetters:
             if (seen := seen + 1) > most:
                 more = True
                 break
+            self._heard("reading letters", seen, None)
             try:
                 body = messages.decode(record.value).data
             except DocumentError:
@@ -99,7 +116,10 @@ class DeadLetters:
             if isinstance(body, DeadLetter):
                 newest[body.message.document.id] = Letter(body, record.time_ms)
         meant = [letter for letter in newest.values() if wanted.takes(letter)]
-        found = [letter for letter in meant if await self._is_open(letter)]
+        found = []
+        for number, letter in enumerate(meant, start=1):
+            found += [letter] if await self._is_open(letter) else []
+            self._heard("looking which are open", number, len(meant))
         found.sort(key=lambda letter: (letter.time_ms, letter.body.message.document.id))
         return Look(tuple(found), unreadable, more)
 
@@ -116,6 +136,7 @@ class DeadLetters:
         outgoing = [self._outgoing(body, f"{now:.6f}-{number}", now) for number, body in enumerate(bodies)]
         for start in range(0, len(outgoing), BATCH):
             await self._log.publish(self._documents, outgoing[start : start + BATCH])
+            self._heard("saying them again", min(start + BATCH, len(outgoing)), len(outgoing))
         return len(outgoing)
 
     def _outgoing(self, body: DocumentMessage, occurrence: str, now: float) -> OutgoingRecord:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lectern_contract import settings, wiring
+from lectern_contract import query_wiring, settings, wiring
 from lectern_contract.errors import ConfigurationError, SettingsInvalid
 from lectern_contract.resources import IngestionSource, KnowledgeBase, RagEndpoint, parse_as
 
@@ -38,7 +38,7 @@ ALL: list[settings.AnySettings] = [
     wiring.worker_settings(knowledge_base(), generation=1),
     wiring.connector_settings(source(), knowledge_base()),
     wiring.receiver_settings(source(persistentVolume=None, push={}), knowledge_base()),
-    wiring.query_settings(endpoint(), {"docs": knowledge_base()}),
+    query_wiring.query_settings(endpoint(), {"docs": knowledge_base()}),
 ]
 KINDS = [each.runtime for each in ALL]
 
@@ -162,4 +162,4 @@ def test_a_source_that_cannot_work_is_refused(spec: dict[str, Any], words: tuple
 
 def test_an_endpoint_over_nothing_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="names docs, which does not exist in namespace n"):
-        wiring.query_settings(endpoint(), {})
+        query_wiring.query_settings(endpoint(), {})
