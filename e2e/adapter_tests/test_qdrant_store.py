@@ -25,7 +25,13 @@ from lectern_runtime.errors import CollectionMismatch, CollectionUnknown, StoreE
 from lectern_runtime_tests.contracts import corpus
 from lectern_runtime_tests.contracts.vector_scope_contract import OTHER, SECRET, TEXTS, VectorScopeContract, found
 from lectern_runtime_tests.contracts.vector_store_contract import NAME, SPEC, MakeStore, VectorStoreContract
-from lectern_runtime_tests.contracts.vector_version_contract import VectorVersionContract, chunks_of, seen
+from lectern_runtime_tests.contracts.vector_version_contract import (
+    DiesBeforeItReads,
+    VectorVersionContract,
+    chunks_of,
+    seen,
+    shows_nothing_that_came_late,
+)
 
 API_KEY = "right-one"
 MOVED_SECONDS = 30.0
@@ -94,6 +100,13 @@ async def store(place: Place, tmp_path: Path) -> AsyncIterator[OperatedStore]:
     await opened.close()
 
 
+async def test_what_a_dead_writer_left_is_never_found(store: OperatedStore, place: Place, tmp_path: Path) -> None:
+    died = DiesBeforeItReads()
+    dying = QdrantVectorStore.open(settings_of(place, tmp_path), failpoint=died)
+    await shows_nothing_that_came_late(dying, died)
+    await dying.close()
+
+
 async def counts(store: OperatedStore) -> dict[str, int]:
     keys = {str(each.shard_key) for each in (await store.qdrant.collection_cluster_info(NAME)).local_shards}
     return {key: (await store.qdrant.count(NAME, shard_key_selector=key)).count for key in sorted(keys)}
@@ -131,13 +144,13 @@ async def test_a_partition_that_moves_is_found_whole_and_once_all_the_while(stor
     looks = 0
     async with asyncio.timeout(MOVED_SECONDS):
         while not await answers(store, key.key):
-            assert await seen(store) == chunks_of("a", 1, texts)
+            assert await seen(store, at_rest=False) == chunks_of("a", 1, texts)
             looks += 1
     assert looks > 0
     assert (await counts(store))[FALLBACK_SHARD_KEY] > 0, "the operator deletes the copies later"
-    assert await seen(store) == chunks_of("a", 1, texts)
+    assert await seen(store, at_rest=False) == chunks_of("a", 1, texts)
     await corpus.put(store, NAME, "a", ["alpha new"], 2)
-    assert await seen(store) == chunks_of("a", 2, ["alpha new"])
+    assert await seen(store, at_rest=False) == chunks_of("a", 2, ["alpha new"])
     assert len(await store.list_records(NAME, corpus.reader(), after=None, limit=9)) == 1
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from lectern_contract.errors import ScopeDenied
 from lectern_contract.payload import Field
@@ -99,6 +99,11 @@ class Scope:
         if len(self.access_levels) != 1:
             raise ScopeDenied(f"a write needs exactly one access level, got {len(self.access_levels)}")
         return Partition(self.tenant, self.access_levels[0])
+
+    @property
+    def unfiltered(self) -> Scope:
+        """The same reader's scope without the filters of the question: for what is no chunk and has no such fields."""
+        return replace(self, filters=())
 
     @property
     def must(self) -> tuple[FieldFilter, ...]:

@@ -247,7 +247,10 @@ class VectorStore(Protocol):
 
     # scoped
     async def search(self, collection: str, scope: Scope, request: SearchRequest) -> Sequence[Hit]:
-        """Best chunks first; `collection` may be an alias. Term rarity is that of the scope's own corpus."""
+        """Best chunks first; `collection` may be an alias. Term rarity is that of the scope's own corpus.
+
+        A chunk that is older than its document's record is never shown, whoever wrote it late.
+        """
 
     async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
         """The record of a document, or None."""

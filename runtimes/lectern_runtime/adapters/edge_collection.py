@@ -117,13 +117,26 @@ class EdgeCollection:
             return []
         ids: list[Any] = [id_ for id_, _ in ranked]
         stored = self._call(self._shard.retrieve, ids, True, False)
-        payloads = {str(point.id): point.payload for point in stored}
-        return [Hit(ChunkId(id_), stored_points.read_chunk(payloads[id_]), scores) for id_, scores in ranked]
+        payloads = {str(point.id): stored_points.read_chunk(point.payload) for point in stored}
+        newest = self._versions(scope, {each.document_id for each in payloads.values()})
+        return [
+            Hit(ChunkId(id_), payloads[id_], scores)
+            for id_, scores in ranked
+            if not stored_points.is_outdated(payloads[id_], newest)
+        ]
 
     def get_record(self, scope: Scope, document: DocumentId) -> DocumentRecord | None:
         """The record of a document, or None."""
         found = next(self._scroll(edge_filters.record_of(scope, document), payload=True), None)
         return None if found is None else stored_points.read_record(found.payload)
+
+    def _versions(self, scope: Scope, documents: set[DocumentId]) -> dict[str, int]:
+        """The versions of these documents' records."""
+        wanted = edge_filters.records_by_id(scope, documents)
+        return {
+            str(point.id): stored_points.read_version(point.payload)
+            for point in self._scroll(wanted, payload=[Field.VERSION])
+        }
 
     def known_vectors(self, scope: Scope, document: DocumentId) -> dict[str, NDArray[np.float32]]:
         """Dense vectors, shape (dimensions,), of the document's chunks by text digest."""

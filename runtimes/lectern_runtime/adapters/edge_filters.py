@@ -7,6 +7,7 @@ turns a boolean into an integer (seen with 0.9.0).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from qdrant_edge import FieldCondition, Filter, HasIdCondition, MatchAny, MatchValue, RangeFloat
@@ -35,6 +36,11 @@ def records_of_scope(scope: Scope) -> Filter:
 def record_of(scope: Scope, document: DocumentId) -> Filter:
     """The record of one document, if the scope may see it."""
     return Filter(must=[HasIdCondition({document}), _kind(PayloadKind.RECORD), *_scope(scope)])
+
+
+def records_by_id(scope: Scope, documents: Iterable[DocumentId]) -> Filter:
+    """The records of these documents, as far as the scope's reader may see them."""
+    return Filter(must=[HasIdCondition(set(documents)), _kind(PayloadKind.RECORD), *_scope(scope.unfiltered)])
 
 
 def chunks_of(scope: Scope, document: DocumentId) -> Filter:

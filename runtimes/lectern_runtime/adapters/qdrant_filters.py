@@ -40,6 +40,11 @@ def record_of(scope: Scope, document: DocumentId) -> models.Filter:
     return _all(models.HasIdCondition(has_id=[document]), _kind(PayloadKind.RECORD), *_scope(scope))
 
 
+def records_by_id(scope: Scope, documents: Sequence[DocumentId]) -> models.Filter:
+    """Return the filter for the records of these documents, as far as the scope's reader may see them."""
+    return _all(models.HasIdCondition(has_id=list(documents)), _kind(PayloadKind.RECORD), *_scope(scope.unfiltered))
+
+
 def chunks_of(scope: Scope, document: DocumentId) -> models.Filter:
     """Return the filter for the chunks of one document, if the scope may see them."""
     return _all(_is(Field.DOCUMENT_ID, document), _kind(PayloadKind.CHUNK), *_scope(scope))

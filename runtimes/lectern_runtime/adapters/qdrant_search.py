@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from qdrant_client import models
 
 from lectern_contract.collection import DENSE, SPARSE, ShardBy
-from lectern_contract.ids import ChunkId
-from lectern_contract.payload import ChunkPayload
+from lectern_contract.ids import ChunkId, DocumentId
+from lectern_contract.payload import ChunkPayload, Field
 from lectern_contract.scope import Scope
 from lectern_runtime.adapters import qdrant_filters, qdrant_points, stored_points
 from lectern_runtime.adapters.qdrant_connection import QdrantConnection
@@ -54,8 +54,13 @@ async def search(
     homes = {id_: way for _, home in lists for id_, way in home.items()}
     shown = _ranked(found, asked)[: asked.limit]
     payloads = await _payloads(connection, name, [id_ for id_, _ in shown], homes)
-    # A chunk that was removed since it was found is no hit any more.
-    return [Hit(ChunkId(id_), payloads[id_], scores) for id_, scores in shown if id_ in payloads]
+    newest = await _versions(connection, name, payloads, homes)
+    # A chunk that was removed since it was found is no hit any more, and one that is older than its record never was.
+    return [
+        Hit(ChunkId(id_), payloads[id_], scores)
+        for id_, scores in shown
+        if id_ in payloads and not stored_points.is_outdated(payloads[id_], newest)
+    ]
 
 
 def _wanted(spec: CollectionSpec, scope: Scope, asked: SearchRequest) -> list[_Wanted]:
@@ -137,6 +142,32 @@ def _score(score: float, using: str) -> float:
 def _is_cut(scored: Ranked, limit: int, count: int) -> bool:
     """Whether more points of the score at the border may be left behind."""
     return len(scored) >= limit and scored[-1][1] >= scored[count - 1][1]
+
+
+async def _versions(
+    connection: QdrantConnection, name: str, payloads: dict[str, ChunkPayload], homes: dict[str, Route]
+) -> dict[str, int]:
+    """The version of the record of each document that these chunks are of; a record lies where its chunks do."""
+    ways = {str(way.selector.target): way for way in homes.values()}
+    by_way: dict[str, set[DocumentId]] = {}
+    for id_, payload in payloads.items():
+        by_way.setdefault(str(homes[id_].selector.target), set()).add(payload.document_id)
+
+    async def of(way: Route, documents: list[DocumentId]) -> list[models.Record]:
+        points, _ = await connection.read(
+            name,
+            lambda client: client.scroll(
+                name,
+                scroll_filter=qdrant_filters.records_by_id(way.scope, documents),
+                limit=len(documents),
+                with_payload=[Field.VERSION],
+                shard_key_selector=way.selector,
+            ),
+        )
+        return points
+
+    found = await asyncio.gather(*(of(ways[key], sorted(documents)) for key, documents in by_way.items()))
+    return {str(point.id): stored_points.read_version(point.payload) for points in found for point in points}
 
 
 async def _payloads(

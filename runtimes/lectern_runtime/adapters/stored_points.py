@@ -39,6 +39,22 @@ def read_chunk(payload: Mapping[str, Any] | None) -> ChunkPayload:
         raise StoreError(_unreadable("chunk", error)) from None
 
 
+def is_outdated(chunk: ChunkPayload, newest: Mapping[str, int]) -> bool:
+    """Whether the record of the chunk's document is newer: a writer that died cannot take back what came late of it.
+
+    `newest` has the version of each record by document id. A document that has none yet is being written.
+    """
+    return chunk.version < newest.get(chunk.document_id, 0)
+
+
+def read_version(payload: Mapping[str, Any] | None) -> int:
+    """The version of a stored record of which nothing else was asked for; raises StoreError when it has none."""
+    version = (payload or {}).get(Field.VERSION)
+    if not isinstance(version, int):
+        raise StoreError("a stored document record has no version; was it written by another program?")
+    return version
+
+
 def read_record(payload: Mapping[str, Any] | None) -> DocumentRecord:
     """The stored document record; raises StoreError when it is not one."""
     try:

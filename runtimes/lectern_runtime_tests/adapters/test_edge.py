@@ -31,7 +31,13 @@ from lectern_runtime.ports import SearchRequest, SparseVector
 from lectern_runtime_tests.contracts import corpus
 from lectern_runtime_tests.contracts.vector_scope_contract import VectorScopeContract
 from lectern_runtime_tests.contracts.vector_store_contract import NAME, SPEC, MakeStore, VectorStoreContract
-from lectern_runtime_tests.contracts.vector_version_contract import VectorVersionContract, chunks_of, seen
+from lectern_runtime_tests.contracts.vector_version_contract import (
+    DiesBeforeItReads,
+    VectorVersionContract,
+    chunks_of,
+    seen,
+    shows_nothing_that_came_late,
+)
 
 WRITER = """
 import asyncio, json, sys
@@ -63,6 +69,14 @@ async def store(quick_path: Path) -> AsyncIterator[EdgeStore]:
     await opened.ensure_collection(SPEC)
     yield opened
     await opened.close()
+
+
+async def test_what_a_dead_writer_left_is_never_found(quick_path: Path) -> None:
+    died = DiesBeforeItReads()
+    store = await EdgeStore.open(quick_path, failpoint=died)
+    await store.ensure_collection(SPEC)
+    await shows_nothing_that_came_late(store, died)
+    await store.close()
 
 
 async def write_random(store: EdgeStore, count: int, seed: int) -> None:
@@ -147,7 +161,7 @@ async def test_a_search_sees_one_version_of_a_document_while_it_is_rewritten(sto
     async def watch() -> int:
         looks = 0
         while not done.is_set():
-            found = await seen(store)
+            found = await seen(store, at_rest=False)
             (version,) = {each[2] for each in found} or {0}
             assert not version or found == chunks_of("a", version, corpus.texts_of(version))
             looks += 1

@@ -20,11 +20,15 @@ from lectern_runtime_tests.contracts.vector_store_contract import NAME, SPEC
 Seen = set[tuple[str, int, int, str]]
 
 
-async def seen(store: VectorStore, uris: Sequence[str] | None = None) -> Seen:
-    """What a reader of all levels can find: uri, number, version and text of each chunk."""
+async def seen(store: VectorStore, uris: Sequence[str] | None = None, *, at_rest: bool = True) -> Seen:
+    """What a reader of all levels finds: uri, number, version, text of each chunk; at rest nothing else is stored."""
     request = dataclasses.replace(corpus.by_meaning("alpha"), limit=1000)
     hits = await store.search(NAME, corpus.reader(), request)
     assert len(hits) == len({hit.id for hit in hits})
+    if at_rest:
+        info = await store.describe(NAME)
+        assert info is not None
+        assert info.chunks == len(hits), "the store holds chunks that a search does not show"
     found = {(hit.payload.uri, hit.payload.number, hit.payload.version, hit.payload.text) for hit in hits}
     return {each for each in found if uris is None or each[0] in uris}
 
@@ -144,3 +148,34 @@ class VectorVersionContract:
         await corpus.put(store, NAME, "a", [f"beta {number}" for number in range(550)], 2)
         assert await store.describe(NAME) == CollectionInfo(SPEC, 550, 1)
         assert {each[2] for each in await seen(store)} == {2}
+
+
+class Died(Exception):
+    """A writer is no more."""
+
+
+class DiesBeforeItReads:
+    """A failpoint that ends a write, once it is armed, where it would look whether it came too late."""
+
+    def __init__(self) -> None:
+        self.armed = False
+
+    def __call__(self, name: str) -> None:
+        if self.armed and name == "read-back":
+            raise Died(name)
+
+
+async def shows_nothing_that_came_late(store: VectorStore, died: DiesBeforeItReads) -> None:
+    """The check of a store that `died` was handed to: what a dead writer left is stored and never found."""
+    await corpus.put(store, NAME, "a", ["alpha one", "alpha two", "alpha three"], 1)
+    await corpus.delete(store, NAME, "a", 3)
+    await corpus.put(store, NAME, "b", ["alpha b"], 3)
+    await corpus.put(store, NAME, "c", ["alpha c"], 4)
+    died.armed = True
+    for uri in ("a", "b"):
+        with pytest.raises(Died):
+            await corpus.put(store, NAME, uri, ["alpha late", "alpha later"], 2)
+    info = await store.describe(NAME)
+    assert info is not None
+    assert info.chunks == 2 + 2 + 1, "two of a, one of b beside its own, and c"
+    assert await seen(store, at_rest=False) == chunks_of("b", 3, ["alpha b"]) | chunks_of("c", 4, ["alpha c"])
