@@ -95,7 +95,7 @@ def test_deletes_made_while_it_was_down_are_carried_out(side_by_side: list[Bench
 
 
 def test_a_stopped_operator_writes_nothing_once_another_has_taken_over(side_by_side: list[Bench]) -> None:
-    first, second = side_by_side
+    first, second, *_ = side_by_side
     fenced = upkeep.fenced(first, second, first.arena.prepared(1, "fenced")[0])
     assert (fenced.late_writes, fenced.stopped_status, fenced.wrong) == ((), 1, ())
     assert fenced.taken_over_seconds is not None

@@ -13,6 +13,7 @@ from lectern_cli.sources import Extra, Freshness, Running, Source
 from lectern_cli.statuses import SourceState
 from lectern_contract import names
 from lectern_contract.resources.status import DeadLetters, DocumentCounts
+from lectern_runtime.errors import CollectionUnknown
 
 SHARE = 9.0
 
@@ -31,7 +32,10 @@ async def counted(embedded: Embedded, *, now: str) -> None:
         if last.mark == mark or (not embedded.quiet.is_set() and time.monotonic() < last.not_before):
             continue
         began = time.monotonic()
-        await _count(embedded, filling, now)
+        try:
+            await _count(embedded, filling, now)
+        except CollectionUnknown:
+            continue  # another generation answers by now, and the next look counts that one
         ended = time.monotonic()
         filling.counted = Count(mark, ended + SHARE * (ended - began))
 
