@@ -39,7 +39,8 @@ def run(arguments: Sequence[str], directory: Path) -> Run:
     """Run pytest with these arguments."""
     report = directory / "report.xml"
     report.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", f"--junit-xml={report}", *arguments]
+    options = ["-q", "-n", "0", f"--junit-xml={report}", "-o", "junit_family=xunit1"]  # tests record properties
+    command = [sys.executable, "-m", "pytest", *options, *arguments]
     status = subprocess.run(command, check=False).returncode
     return Run(status, failed_in(report) if report.exists() else ())
 

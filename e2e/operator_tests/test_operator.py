@@ -151,7 +151,7 @@ def test_changed_settings_roll_out_and_the_old_file_goes_after_that(objects: Obj
 
     (old,) = files()
     objects.merge("KnowledgeBase", "docs", {"spec": {"parsing": {"timeoutSeconds": 30}}})
-    eventually(lambda: len(files()) == 1 and files() != [old], SECONDS, files)
+    eventually(lambda: (found := files()) != [old] and len(found) == 1, SECONDS, files)
     (new,) = files()
 
     def mounted() -> list[str]:
