@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -122,8 +123,6 @@ def _provider(
 
 def _ended(made: BatchSpanProcessor) -> None:
     """Send what waits, for a bounded time: the processor's own bound is 30 s, longer than a pod has."""
-    import threading
-
     ending = threading.Thread(target=made.shutdown, name="last-spans", daemon=True)
     ending.start()
     ending.join(LAST_SECONDS)
@@ -143,12 +142,14 @@ class _Seldom(logging.Filter):
     def __init__(self) -> None:
         super().__init__()
         self._last = -SILENCE_SECONDS
+        self._lock = threading.Lock()  # batches are handed over by one thread, and the last of them by another
 
     def filter(self, record: logging.LogRecord) -> bool:
         now = time.monotonic()
-        if now - self._last < SILENCE_SECONDS:
-            return False
-        self._last = now
+        with self._lock:
+            if now - self._last < SILENCE_SECONDS:
+                return False
+            self._last = now
         record.msg, record.args, record.exc_info = "spans cannot be handed over and are dropped", (), None
         return True
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import logging
 import socket
+import threading
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -137,6 +138,8 @@ def test_a_collector_in_trouble_holds_nobody_up_and_is_told_of_once(
         collector.holds, collector.status = trouble == "slow", 503 if trouble == "broken" else 200
         url = closed_port() if trouble == "away" else collector.url
         longest, ended = _spans_into(url, 3 * exporting.QUEUE_SPANS)
+    for left in [each for each in threading.enumerate() if each.name == "last-spans"]:
+        left.join(30.0)  # what it still has to say belongs to this test
 
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert longest < MOST_SPAN_SECONDS
