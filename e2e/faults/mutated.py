@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from e2e.faults import golden
@@ -78,7 +79,7 @@ def run(
                 mutation = waiting.get_nowait()
             except queue.Empty:
                 return
-            if not lane.is_at_rest():
+            if lane.waits_for_a_run():
                 # A run that was started for settings which were taken back waits for what they named.
                 lane = Lane(arena, _another(arena))
             verdict = lane.lived_through(mutation)
@@ -114,13 +115,18 @@ class Lane:
         self._user = User(arena.plane, namespace)
         self._namespace = namespace
 
-    def is_at_rest(self) -> bool:
-        """Wait for everything to be Ready, and say whether it is."""
+    def waits_for_a_run(self) -> bool:
+        """Wait for everything to be Ready, and say whether a run that goes on is what it lacks."""
         try:
-            until(lambda: is_settled(self._arena.mirror, self._namespace), SETTLE_SECONDS, "Ready")
+            self._await_rest("it")
         except NotSettled:
-            return False
-        return True
+            conditions = self._body("IngestionSource").get("status", {}).get("conditions", ())
+            return any(each["type"] == "Ready" and each["reason"] == "Running" for each in conditions)
+        return False
+
+    def _await_rest(self, what: object) -> None:
+        settled = partial(is_settled, self._arena.mirror, self._namespace)
+        until(settled, SETTLE_SECONDS, f"{what} cannot begin: Ready")
 
     def lived_through(self, mutation: Mutation) -> Verdict:
         """Apply, judge, take back, judge; what does not come to rest is wrong, and the others go on."""
@@ -133,6 +139,7 @@ class Lane:
 
     def _live_through(self, mutation: Mutation, verdict: Verdict) -> None:
         name = NAMES[mutation.kind]
+        self._await_rest(mutation)
         self._rest()
         before = self._state()
         original = self._user.plane.request("GET", self._user.path(mutation.kind, name))
