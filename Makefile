@@ -79,16 +79,16 @@ size: setup ## file and function sizes against their targets (a report, never a 
 	@$(PY) -m tools.size_report
 
 unit: setup ## pure parts by table and property, transitions of the operator: seconds
-	@$(BIN)/pytest -q -n $(WORKERS) operator runtimes tools_tests $(COMPONENT_TESTS:%=--ignore=%) $(ARGS)
+	@$(PY) -m tools.again unit -n $(WORKERS) operator runtimes tools_tests $(COMPONENT_TESTS:%=--ignore=%) $(ARGS)
 
 components: setup ## contract suites of the adapters, worker and query API on real ones, kills
-	@$(BIN)/pytest -q -n $(WORKERS) $(COMPONENT_TESTS) $(ARGS)
+	@$(PY) -m tools.again components -n $(WORKERS) $(COMPONENT_TESTS) $(ARGS)
 
 testbed: setup ## build the real kube-apiserver and friends once, cached outside the repository
 	@$(PY) -m e2e.testbed.build
 
 integration: testbed ## journeys against the real components
-	@$(PY) -m tools.integration $(ARGS)
+	@$(PY) -m tools.again integration -n 0 e2e $(ARGS)
 
 coverage: testbed ## what all tests cover (runs them again, measured: several minutes)
 	@$(BIN)/pytest -q -n $(WORKERS) --cov --cov-report= operator runtimes tools_tests

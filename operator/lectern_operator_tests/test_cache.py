@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import tracemalloc
+import os
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
 from lectern_contract import labels
-from lectern_operator.desired import knowledge_base as desired
 from lectern_operator.handlers.cache import ChildCache, owner_of
 from lectern_operator.handlers.packing import Packing
-from lectern_operator_tests import worlds
-from lectern_operator_tests.server_defaults import defaulted
+from lectern_operator_tests import cache_memory
 
 Body = dict[str, Any]
 
@@ -126,27 +126,9 @@ def test_what_is_packed_comes_back_whole_and_without_who_set_which_field() -> No
 
 
 def test_a_knowledge_base_with_its_children_takes_a_few_kilobytes() -> None:
-    resources = 200
-    bodies = [body for number in range(resources) for body in _children(number)]
-    per_resource = len(bodies) / resources
-    tracemalloc.start()
-    cache = ChildCache()
-    for each in bodies:
-        cache.seen(each["kind"], json.loads(json.dumps(each)))
-    # Not what another thread of this process does meanwhile.
-    ours = [tracemalloc.Filter(True, f"*/{part}/*") for part in ("lectern_operator", "lectern_operator_tests", "json")]
-    taken = tracemalloc.take_snapshot().filter_traces(ours)
-    tracemalloc.stop()
-    used = sum(each.size for each in taken.statistics("filename")) / resources
-    assert used < 700 * per_resource, f"{used:.0f} bytes a resource with {per_resource:.0f} children"
-
-
-def _children(number: int) -> list[Body]:
-    kb = worlds.knowledge_base()
-    manifests = desired.manifests(kb, generation=1, replicas=1, scaled=True, images=worlds.IMAGES)
-    for position, body in enumerate(manifests):
-        body = json.loads(json.dumps(body).replace("docs", f"docs-{number}").replace("uid-kb", f"{number:036}"))
-        added = {"uid": f"{number:030}{position:06}", "resourceVersion": str(number * 100 + position + 1)}
-        body["metadata"] |= {**added, "creationTimestamp": "2026-11-21T12:00:00Z", "generation": 1}
-        manifests[position] = defaulted(body)
-    return manifests
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-m", cache_memory.__name__]
+    told = subprocess.run(command, env=environment, check=True, capture_output=True, timeout=60)
+    found = json.loads(told.stdout)
+    assert found["children"] >= 1_000
+    assert found["bytes_a_child"] < 700, found

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tools import integration
+from tools import again
 
 ONCE = """
 from pathlib import Path
@@ -35,27 +35,36 @@ def journeys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_fails_once_is_run_again_alone_and_named(journeys: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (journeys / "e2e/test_it.py").write_text(ONCE)
 
-    assert integration.main([]) == 0
+    assert again.main("step", ["e2e"]) == 0
 
-    assert "integration: unsteady: e2e.test_it::test_unsteady\n" in capfd.readouterr().out
+    assert "step: unsteady: e2e.test_it::test_unsteady\n" in capfd.readouterr().out
     assert (journeys / "steady").read_text() == "x"
+
+
+def test_what_failed_beside_others_is_run_again_with_nothing_beside_it(
+    journeys: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alone = "import os\n\ndef test_alone():\n    assert 'PYTEST_XDIST_WORKER' not in os.environ\n"
+    (journeys / "e2e/test_it.py").write_text(alone)
+
+    assert again.main("unit", ["-n", "2", "e2e"]) == 0
+
+    assert "unit: unsteady: e2e.test_it::test_alone\n" in capfd.readouterr().out
 
 
 def test_what_fails_twice_fails_the_run(journeys: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (journeys / "e2e/test_it.py").write_text("def test_broken():\n    raise AssertionError\n")
 
-    assert integration.main([]) == 1
+    assert again.main("step", ["e2e"]) == 1
 
-    assert "integration: FAILED TWICE: e2e.test_it::test_broken\n" in capfd.readouterr().out
+    assert "step: FAILED TWICE: e2e.test_it::test_broken\n" in capfd.readouterr().out
 
 
 def test_many_failures_are_no_accident(journeys: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    broken = "".join(
-        f"def test_{number}():\n    raise AssertionError\n" for number in range(integration.MOST_AGAIN + 1)
-    )
+    broken = "".join(f"def test_{number}():\n    raise AssertionError\n" for number in range(again.MOST_AGAIN + 1))
     (journeys / "e2e/test_it.py").write_text(broken)
 
-    assert integration.main([]) == 1
+    assert again.main("step", ["e2e"]) == 1
 
     assert "once more" not in capfd.readouterr().out
 
@@ -63,6 +72,6 @@ def test_many_failures_are_no_accident(journeys: Path, capfd: pytest.CaptureFixt
 def test_what_cannot_be_collected_is_not_tried_again(journeys: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (journeys / "e2e/test_it.py").write_text("import no_such_module\n")
 
-    assert integration.main([]) == 2
+    assert again.main("step", ["e2e"]) == 2
 
     assert "once more" not in capfd.readouterr().out

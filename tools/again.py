@@ -1,8 +1,8 @@
-"""Runs the journeys against real components, and those few that failed once more by themselves.
+"""Runs one step of tests, and those few that failed once more by themselves: `python -m tools.again STEP pytest…`.
 
-A journey waits for real brokers, API servers and stores on a machine that may be busy. Up to `MOST_AGAIN` failures
-are run again in fresh components: what fails again fails the run, what passes is named as unsteady at the end, so that
-it is looked at and not forgotten. More failures than that are no accident.
+Many tests wait for real brokers, API servers, stores and processes on a machine that may be busy. Up to `MOST_AGAIN`
+failures are run again by themselves: what fails again fails the run, what passes is named as unsteady at the end, so
+that it is looked at and not forgotten. More failures than that are no accident.
 """
 
 from __future__ import annotations
@@ -39,24 +39,25 @@ def run(arguments: Sequence[str], directory: Path) -> Run:
     """Run pytest with these arguments."""
     report = directory / "report.xml"
     report.unlink(missing_ok=True)
-    options = ["-q", "-n", "0", f"--junit-xml={report}", "-o", "junit_family=xunit1"]  # tests record properties
+    options = ["-q", f"--junit-xml={report}", "-o", "junit_family=xunit1"]  # tests record properties
     command = [sys.executable, "-m", "pytest", *options, *arguments]
     status = subprocess.run(command, check=False).returncode
     return Run(status, failed_in(report) if report.exists() else ())
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run everything below `e2e`, and again what failed; return the exit status."""
+def main(step: str, arguments: Sequence[str]) -> int:
+    """Run pytest with these arguments, and again what failed; return the exit status."""
     with tempfile.TemporaryDirectory() as directory:
-        first = run(["e2e", *arguments], Path(directory))
+        first = run(arguments, Path(directory))
         if first.status != FAILED_STATUS or not 0 < len(first.failed) <= MOST_AGAIN:
             return first.status
-        print(f"\nintegration: {len(first.failed)} failed, once more by themselves", flush=True)
-        second = run(["e2e", "--last-failed", "--last-failed-no-failures=none", *arguments], Path(directory))
+        print(f"\n{step}: {len(first.failed)} failed, once more by themselves", flush=True)
+        # The last `-n` counts: nothing runs beside them.
+        second = run([*arguments, "-n", "0", "--last-failed", "--last-failed-no-failures=none"], Path(directory))
         for name in first.failed:
-            print(f"integration: {'FAILED TWICE' if name in second.failed else 'unsteady'}: {name}", flush=True)
+            print(f"{step}: {'FAILED TWICE' if name in second.failed else 'unsteady'}: {name}", flush=True)
         return second.status
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1], sys.argv[2:]))
