@@ -15,7 +15,7 @@ from lectern_contract import ids
 from lectern_contract.ids import ChunkId, DocumentId
 from lectern_contract.payload import ChunkPayload, DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
-from lectern_runtime.ports import Chunk, Embedder, Vectors, VectorStore
+from lectern_runtime.ports import Chunk, DocumentWrite, Embedder, Vectors, VectorStore
 from lectern_runtime.sparse import SparseEncoder
 
 VERSION = 1
@@ -65,7 +65,7 @@ async def fill(
         members = list(group)
         chunks = [_chunk(each, number, vectors, row + number, encoder) for number, each in enumerate(members)]
         row += len(members)
-        await store.write_document(collection, scope, _record(members[0], len(chunks)), chunks)
+        await store.write_documents(collection, scope, [DocumentWrite(_record(members[0], len(chunks)), chunks)])
         found.update(zip((chunk.id for chunk in chunks), (each.id for each in members), strict=True))
     return found
 

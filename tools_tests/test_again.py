@@ -42,8 +42,9 @@ def test_what_fails_once_is_run_again_alone_and_named(journeys: Path, capfd: pyt
 
 
 def test_what_failed_beside_others_is_run_again_with_nothing_beside_it(
-    journeys: Path, capfd: pytest.CaptureFixture[str]
+    journeys: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # this test may run in such a worker itself
     alone = "import os\n\ndef test_alone():\n    assert 'PYTEST_XDIST_WORKER' not in os.environ\n"
     (journeys / "e2e/test_it.py").write_text(alone)
 

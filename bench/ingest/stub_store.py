@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from lectern_contract.ids import DocumentId
 from lectern_contract.payload import DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
-from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
+from lectern_runtime.ports import CollectionInfo, CollectionSpec, DocumentWrite, Hit, SearchRequest, WriteResult
 
 
 class ForgetfulStore:
@@ -49,10 +49,12 @@ class ForgetfulStore:
         del collection, scope, request
         return []
 
-    async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
+    async def get_records(
+        self, collection: str, scope: Scope, documents: Collection[DocumentId]
+    ) -> Mapping[DocumentId, DocumentRecord]:
         """Know none."""
-        del collection, scope, document
-        return None
+        del collection, scope, documents
+        return {}
 
     async def known_vectors(
         self, collection: str, scope: Scope, document: DocumentId
@@ -61,12 +63,16 @@ class ForgetfulStore:
         del collection, scope, document
         return {}
 
-    async def write_document(
-        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
-    ) -> WriteResult:
-        """Take the document and forget it."""
-        del collection, scope, record, chunks
-        return WriteResult(superseded=False)
+    async def write_documents(
+        self, collection: str, scope: Scope, writes: Sequence[DocumentWrite]
+    ) -> Sequence[WriteResult]:
+        """Take the documents and forget them."""
+        del collection, scope
+        return [WriteResult(superseded=False) for _ in writes]
+
+    async def remove_outdated(self, collection: str, scope: Scope, documents: Collection[DocumentId]) -> None:
+        """Have nothing to remove."""
+        del collection, scope, documents
 
     async def list_records(
         self, collection: str, scope: Scope, *, after: DocumentId | None, limit: int

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bench.report import Aim, Goal
 from e2e.faults.arena import POLL_SECONDS, Arena, is_settled, quiet
 from e2e.faults.process import Operator, ended_with_block
 from e2e.faults.proxy import fault_proxy
+from e2e.faults.record import Write
 from e2e.faults.trials import CALM_MOST_SECONDS
 
 NAMESPACES = 34
@@ -59,7 +61,22 @@ def measure(arena: Arena, *, silence: float) -> Rest:
             quiet(arena.mirror, namespaces, CALM_MOST_SECONDS)
             seconds = max(0.0, proxy.record.last_write - changed)
             before = len(proxy.record.writes)
+            began = datetime.now(UTC)
             time.sleep(silence)
-            written = tuple(f"{each.key} {each.target.namespace}" for each in proxy.record.writes[before:])
+            unrest = proxy.record.writes[before:]
+            written = tuple(f"{each.key} {each.target.namespace}{_turned(arena, each, began)}" for each in unrest)
             operator.stop()
     return Rest(seconds, silence, written, sum(is_settled(arena.mirror, name) for name in namespaces))
+
+
+def _turned(arena: Arena, write: Write, began: datetime) -> str:
+    """Return which conditions of what was written have turned since `began`: what the silence was broken for."""
+    live = arena.mirror.live(write.target.namespace)
+    place = (write.target.plural, write.target.name)
+    body = next((each.body for each in live if (each.plural, each.body["metadata"]["name"]) == place), {})
+    turned = [
+        f"{each['type']}={each['status']} {each['reason']}"
+        for each in body.get("status", {}).get("conditions", ())
+        if datetime.fromisoformat(each["lastTransitionTime"]) >= began.replace(microsecond=0)
+    ]
+    return f" ({', '.join(turned)})" if turned else ""

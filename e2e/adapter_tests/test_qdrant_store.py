@@ -29,8 +29,8 @@ from lectern_runtime_tests.contracts.vector_version_contract import (
     DiesBeforeItReads,
     VectorVersionContract,
     chunks_of,
+    hides_and_removes_what_came_late,
     seen,
-    shows_nothing_that_came_late,
 )
 
 API_KEY = "right-one"
@@ -100,10 +100,12 @@ async def store(place: Place, tmp_path: Path) -> AsyncIterator[OperatedStore]:
     await opened.close()
 
 
-async def test_what_a_dead_writer_left_is_never_found(store: OperatedStore, place: Place, tmp_path: Path) -> None:
+async def test_what_a_dead_writer_left_is_never_found_and_can_be_removed(
+    store: OperatedStore, place: Place, tmp_path: Path
+) -> None:
     died = DiesBeforeItReads()
     dying = QdrantVectorStore.open(settings_of(place, tmp_path), failpoint=died)
-    await shows_nothing_that_came_late(dying, died)
+    await hides_and_removes_what_came_late(dying, died)
     await dying.close()
 
 

@@ -141,7 +141,7 @@ class Lane:
         name = NAMES[mutation.kind]
         self._await_rest(mutation)
         self._rest()
-        before = self._state()
+        before, stood = self._state(), self._deployments()
         original = self._user.plane.request("GET", self._user.path(mutation.kind, name))
         try:
             changed = self._replace(mutation.kind, name, mutation.spec)
@@ -152,7 +152,7 @@ class Lane:
         if changed["metadata"]["generation"] == original["metadata"]["generation"]:
             verdict.unchanged = True
             return
-        self._judge(verdict, changed, before)
+        self._judge(verdict, changed, before, stood)
         # What another resource refuses to follow stays as it was, and would not be made anew.
         settled = is_settled(self._arena.mirror, self._namespace)
         if mutation.number % FRESH_EVERY == 0 and not verdict.wrong and verdict.ready and settled:
@@ -161,7 +161,7 @@ class Lane:
         self._replace(mutation.kind, name, original["spec"])
         verdict.wrong += self._differs(before, "after the change was taken back")
 
-    def _judge(self, verdict: Verdict, changed: Document, before: golden.Golden) -> None:
+    def _judge(self, verdict: Verdict, changed: Document, before: golden.Golden, stood: Mapping[str, Document]) -> None:
         mutation = verdict.mutation
         began, generation = time.monotonic(), changed["metadata"]["generation"]
         while (body := self._body(mutation.kind)).get("status", {}).get("observedGeneration") != generation:
@@ -179,7 +179,7 @@ class Lane:
         if verdict.rejected:
             verdict.wrong += self._untouched(before)
         elif not verdict.ready:
-            verdict.wrong += self._unharmed(before)
+            verdict.wrong += self._unharmed(stood)
 
     def _untouched(self, before: golden.Golden) -> list[str]:
         """Return what of the workload differs although the spec cannot be acted on."""
@@ -187,17 +187,21 @@ class Lane:
         lines = golden.differences(_only(before, titles), _only(self._state(), titles))
         return [f"the workload was touched although the spec is refused: {line}" for line in lines[:3]]
 
-    def _unharmed(self, before: golden.Golden) -> list[str]:
+    def _unharmed(self, stood: Mapping[str, Document]) -> list[str]:
         """Return which Deployments have fewer pods available than before although nobody asked for fewer."""
-        now = self._state()
         found = []
-        for title in before:
-            if title.startswith("deployments/") and title in now and _may_overlap(now[title]):
-                had, has = (each[title].get("status", {}).get("availableReplicas", 0) for each in (before, now))
-                wanted = now[title]["spec"].get("replicas", had)
+        for name, now in self._deployments().items():
+            if name in stood and _may_overlap(now):
+                had, has = (each.get("status", {}).get("availableReplicas", 0) for each in (stood[name], now))
+                wanted = now["spec"].get("replicas", had)
                 if has < min(had, wanted):
-                    found.append(f"{title} has {has} instead of {had} pods available while the change does not work")
+                    found.append(f"{name} has {has} instead of {had} pods available while the change does not work")
         return found
+
+    def _deployments(self) -> dict[str, Document]:
+        """Return the Deployments as they are, by name."""
+        live = self._arena.mirror.live(self._namespace)
+        return {each.body["metadata"]["name"]: each.body for each in live if each.plural == "deployments"}
 
     def _compare_with_fresh(self, mutation: Mutation) -> list[str]:
         """Create the same resources in a new namespace and compare its end with this one's."""
@@ -312,7 +316,8 @@ def _truths(status: Mapping[str, Any], plural: str) -> dict[str, str]:
         each["type"]: each["status"] if runs else f"{each['status']} {each['reason']}"
         for each in status.get("conditions", ())
     }
-    for past in ("Synced", "Ready", "Reconciling") if runs else ():  # they tell of the last run, asked long ago
+    # They tell of the last run, asked long ago; a fresh source has one under way, whose pod may find no node.
+    for past in ("Synced", "Ready", "Reconciling", "Stalled") if runs else ():
         found.pop(past, None)
     return found
 

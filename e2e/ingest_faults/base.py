@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiokafka import AIOKafkaConsumer, TopicPartition  # type: ignore[import-untyped]  # published without types
-from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # as above
+from aiokafka.admin import AIOKafkaAdminClient  # type: ignore[import-untyped]  # published without types
 
 from e2e.adapter_tests.operated import OperatedStore
 from e2e.ingest_faults import checker, stub_vectors
@@ -25,6 +24,7 @@ from e2e.ingest_faults.world import World
 from e2e.testbed.kafka import OWNER
 from lectern_contract import ids, messages, names
 from lectern_contract import settings as contract
+from lectern_contract.errors import ConfigurationError
 from lectern_contract.ids import DocumentId
 from lectern_contract.messages import DeadLetter, Deleted, DocumentEvent, Put
 from lectern_contract.names import Topic
@@ -34,6 +34,7 @@ from lectern_operator_tests import worlds
 from lectern_operator_tests.store_stage import renamed
 from lectern_runtime.adapters.directory import DirectoryBlobs
 from lectern_runtime.errors import LogError
+from lectern_runtime.maintain.rewind import Rewind, Target
 from lectern_runtime.ports import CollectionSpec, OutgoingRecord
 
 IDENTITY = "0123456789abcdef"
@@ -234,19 +235,20 @@ class Base:
 
     # ------------------------------------------------------------------------------------- moving
 
-    def rewind(self, to: dict[int, int] | None = None) -> None:
-        """Set the group's offsets back, to the beginning without `to`; no worker may run."""
-        self.world.patiently(lambda: self._rewound(to or dict.fromkeys(range(PARTITIONS), 0)))
+    def rewind(self, target: Target | dict[int, int]) -> None:
+        """Send the group back as `lectern rewind` does, or to these offsets; no worker may run."""
+        self.world.patiently(lambda: self._rewound(target))
 
-    async def _rewound(self, to: dict[int, int]) -> None:
-        places = {TopicPartition(self.topic(), each): offset for each, offset in to.items()}
-        consumer = AIOKafkaConsumer(**access(self.world), group_id=self.group, enable_auto_commit=False)
-        await consumer.start()
+    async def _rewound(self, target: Target | dict[int, int]) -> None:
+        namespace, name = self.place
+        rewind = Rewind(self.world.log, namespace=namespace, knowledge_base=name, generation=GENERATION)
         try:
-            consumer.assign(list(places))
-            await consumer.commit(places)
-        finally:
-            await consumer.stop()
+            if isinstance(target, Target):
+                await rewind.carry_out(await rewind.plan(target))
+            else:
+                await self.world.log.set_back(self.topic(), group=self.group, to=target)
+        except ConfigurationError as error:  # a worker whose farewell was lost is a member until its session ends
+            raise LogError(str(error)) from error
 
     def renew_topic(self) -> None:
         """Delete the documents topic and make it anew, as after a disaster of the broker: its epoch goes up."""

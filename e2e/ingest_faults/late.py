@@ -6,6 +6,7 @@ The sender is killed while it waits, or lives on, or is killed where it would ta
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ from e2e.ingest_faults.traffic import Spoken, deleted, put, reference
 from e2e.ingest_faults.workers import Worker, Workers
 from e2e.ingest_faults.world import World, wait
 from e2e.testbed.errors import StartFailed
+from lectern_runtime.embed.late import LOOKS_SECONDS
 
 LATE = Aim("B1", "late writes that leave something stale", "<=", 0)
 HOLDS_SECONDS = (25.0, 55.0)
@@ -26,6 +28,7 @@ Newer = Literal["deleted", "shorter"]
 FATES: tuple[Fate, ...] = ("killed", "lives", "killed-at-withdraw-late")
 NEWERS: tuple[Newer, ...] = ("deleted", "shorter")
 WAIT_SECONDS = 180.0
+LOOKING_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,17 @@ def _tried(world: World, fate: Fate, newer: Newer, seconds: float) -> Outcome | 
         if fate != "killed":
             _settle(base, first)
         workers.drain(WAIT_SECONDS)
-        return base.judged()
+        return _at_rest(base)
+
+
+def _at_rest(base: Base) -> Outcome:
+    """How it ended: with what the worker that took over has taken back, if anything was left to be."""
+    deadline = time.monotonic() + LOOKS_SECONDS[-1] + LOOKING_SECONDS
+    while True:
+        outcome = base.judged()
+        if not outcome.differences or time.monotonic() > deadline:
+            return outcome
+        time.sleep(1.0)
 
 
 def _newer(base: Base, newer: Newer) -> Spoken:

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from zlib import crc32
 
 from lectern_contract.ids import content_digest
-from lectern_contract.payload import DocumentRecord
 from lectern_contract.scope import Scope
 from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.errors import BlobMissing, LogError, StoreError, TopicUnknown
-from lectern_runtime.ports import Chunk, Consumer, OutgoingRecord, Position, Record, WriteResult
+from lectern_runtime.ports import Consumer, DocumentWrite, OutgoingRecord, Position, Record, WriteResult
 
 
 @dataclass
@@ -141,6 +140,10 @@ class MemoryConsumer:
         """Give out nothing of these partitions from now on."""
         self.paused = frozenset(partitions)
 
+    def taken_over(self) -> frozenset[int]:
+        """None."""
+        return frozenset()
+
     async def poll(self, *, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         """Next records; lets others run where there are none."""
         found: list[Record] = []
@@ -217,16 +220,16 @@ class FaultyStore(EdgeStore):
     hold: asyncio.Event | None = None
     held: asyncio.Event | None = None
 
-    async def write_document(
-        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
-    ) -> WriteResult:
+    async def write_documents(
+        self, collection: str, scope: Scope, writes: Sequence[DocumentWrite]
+    ) -> Sequence[WriteResult]:
         """Write, late or with an error where the trial asks for it."""
         if self.hold is not None and self.held is not None:
             hold, held, self.hold, self.held = self.hold, self.held, None, None
             held.set()
             await hold.wait()
-        result = await super().write_document(collection, scope, record, chunks)
+        results = await super().write_documents(collection, scope, writes)
         if self.failing:
             self.failing -= 1
             raise StoreError("the store answered an error after it applied the write, as the trial asks")
-        return result
+        return results

@@ -10,6 +10,7 @@ from e2e.ingest_faults.checker import Stored, read
 from e2e.ingest_faults.traffic import Traffic
 from e2e.ingest_faults.workers import Workers
 from e2e.ingest_faults.world import World
+from lectern_runtime.maintain.rewind import Target
 
 CHANGED = Aim("B2", "points that two replays of the topic change, or that differ from the model", "<=", 0)
 EMBEDDED = Aim("B2", "texts embedded again by two replays, share of the first pass", "<=", 0.01)
@@ -47,7 +48,7 @@ def run(world: World, *, seed: int, versions: int) -> Told:
     stored = _points(base)
     before = _texts(world)
     for _ in range(TIMES):
-        base.rewind()
+        base.rewind(Target())
         _pass(base, versions)
     again = _texts(world) - before - TIMES * MEMBERS * PROBES_A_START
     changed = len(set(stored.items()) ^ set(_points(base).items()))

@@ -1,12 +1,13 @@
 """Goal B7: a store restored from a snapshot that is OLDER than the committed offsets, and a topic that is made anew.
 
-What a person has to do after the first is one step: set the group's offsets back to where they were when the snapshot
-was taken, or to the beginning, while no worker runs. Nothing else is needed: records say which version they are of.
+What a person has to do after the first is one step: `lectern rewind`, to the moment of the snapshot or to the start,
+while no worker runs. Nothing else is needed: records say which version they are of.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from e2e.ingest_faults.workers import Workers
 from e2e.ingest_faults.world import World
 from lectern_contract.messages import Put
 from lectern_contract.payload import DocumentState
+from lectern_runtime.maintain.rewind import Target
 
 RESTORED = Aim("B7", "points that differ from the model after a snapshot and rewound offsets", "<=", 0)
 RENEWED = Aim("B7", "points that differ from the model after the documents topic was made anew", "<=", 0)
@@ -48,18 +50,18 @@ def run(world: World, *, seed: int, messages: int, say: Callable[[str], None]) -
     traffic = Traffic(*base.place, seed=seed)
     snapshot = world.directory / "snapshot"
     _work(base, traffic.messages(messages // 2))
-    offsets = _ends(base)
+    moment = time.time()  # all that was said before it is in the snapshot
     _copied(world, world.double.data, snapshot)
     _work(base, traffic.messages(messages - messages // 2))
     _copied(world, snapshot, world.double.data)
     unrewound = base.judged()
     say(f"B7: restored, not rewound: {unrewound.said()}")
-    base.rewind(offsets)
+    base.rewind(Target(since=moment))
     _work(base, [])
     rewound = base.judged()
-    say(f"B7: rewound to the snapshot's offsets: {rewound.said()}")
+    say(f"B7: rewound to the snapshot's moment: {rewound.said()}")
     _copied(world, snapshot, world.double.data)
-    base.rewind()
+    base.rewind(Target())
     _work(base, [])
     from_start = base.judged()
     base.renew_topic()
@@ -77,14 +79,6 @@ def _work(base: Base, messages: list[Spoken]) -> None:
             workers.add()
         workers.drain(DRAIN_SECONDS)
         workers.stop()
-
-
-def _ends(base: Base) -> dict[int, int]:
-    """Where each partition ends: what is committed once everything is done."""
-    ends: dict[int, int] = {}
-    for each in base.said():
-        ends[each.partition] = max(ends.get(each.partition, 0), each.offset + 1)
-    return ends
 
 
 def _copied(world: World, source: Path, target: Path) -> None:

@@ -20,6 +20,7 @@ from e2e.testbed.errors import ApiRefused
 VOLUMES = "/api/v1/persistentvolumes"
 MADE_BY = "lectern-testbed/fake-volumes"
 REMOVE_SECONDS = 2.0
+UNPROCESSABLE = 422
 
 Claim = Mapping[str, Any]
 
@@ -30,6 +31,7 @@ class FakeVolumes:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._made: dict[str, str] = {}
+        self._refused: dict[str, str] = {}
 
     async def run(self, path: str) -> None:
         """Follow the claims at the collection `path` for ever."""
@@ -53,11 +55,19 @@ class FakeVolumes:
 
     async def _provide(self, claim: Claim) -> None:
         uid = claim["metadata"]["uid"]
-        if uid not in self._made:
-            self._made[uid] = f"pvc-{uid}"
-            await self._api.insist("POST", VOLUMES, volume(claim))  # refused as a conflict: made by another fake
+        if uid not in self._made and uid not in self._refused:
+            try:
+                await self._api.insist("POST", VOLUMES, volume(claim))  # refused as a conflict: made by another fake
+            except ApiRefused as refused:
+                if refused.status != UNPROCESSABLE:
+                    raise
+                # No storage gives what no volume can be: such a claim waits for ever, as on a cluster.
+                self._refused[uid] = str(refused)
+            else:
+                self._made[uid] = f"pvc-{uid}"
 
     async def _remove(self, uid: str) -> None:
+        self._refused.pop(uid, None)
         if name := self._made.pop(uid, None):
             await self._api.insist("DELETE", f"{VOLUMES}/{name}")
 

@@ -27,7 +27,7 @@ async def act(
 
     Raises `ConfigurationError` when the knowledge base is not clear, and `DataDirectoryError` while it is in use.
     """
-    kb = _chosen(manifests.read(file), knowledge_base)
+    kb = chosen(manifests.read(file), knowledge_base, "--knowledge-base")
     check_directory(data_dir)
     settings = wiring.worker_settings(kb, generation=await answering_generation(kb, data_dir))
     with progress.shown(Console(stderr=True), f"{what}: dead letters") as display:
@@ -47,12 +47,13 @@ def check_directory(data_dir: Path) -> None:
         raise ConfigurationError(f"--data-dir {data_dir}: not a directory; name the one that `lectern up` was given")
 
 
-def _chosen(found: manifests.Manifests, name: str | None) -> KnowledgeBase:
+def chosen(found: manifests.Manifests, name: str | None, option: str) -> KnowledgeBase:
+    """The knowledge base that `option` names, or the only one; raises `ConfigurationError` when that is not clear."""
     offer = ", ".join(sorted(found.knowledge_bases)) or "none"
     if name is None and len(found.knowledge_bases) == 1:
         return next(iter(found.knowledge_bases.values()))
     if name is None or name not in found.knowledge_bases:
-        raise ConfigurationError(f"--knowledge-base: name one of those in the resources ({offer})")
+        raise ConfigurationError(f"{option}: name one of those in the resources ({offer})")
     return found.knowledge_bases[name]
 
 

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from lectern_cli import sources_command
+from lectern_cli import rewind_command, sources_command
 from lectern_cli.border import DEFAULT_URL, URL, refuse, run, with_client
 from lectern_contract.errors import LecternError
 
@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(sources_command.app, name="sources")
+app.command()(rewind_command.rewind)
 
 FILES = typer.Option("-f", "--file", help="File or directory with resources.")
 MOUNT = typer.Option("--mount", help="CLAIM=DIR: where a PersistentVolumeClaim lies on this machine.")

@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from lectern_cli import cron, exposition, sources
+from lectern_cli import api_server, cron, exposition, sources
+from lectern_cli.api_server import ApiServer
 from lectern_cli.sources import Extra, Source
 from lectern_contract import labels, names
 from lectern_contract.errors import ConfigurationError, DependencyError
 from lectern_contract.names import Role
 from lectern_contract.resources import GROUP, VERSION, IngestionSource
 
-REQUEST_SECONDS = 20
 METRICS_SECONDS = 5
 MOST_PODS = 20
 """Workers of one knowledge base that are asked; of more nobody says how much waits."""
@@ -90,37 +90,21 @@ def _metrics(cluster: Cluster, namespace: str, knowledge_base: str) -> list[str]
 class _Live:
     """`Cluster` by the kubeconfig."""
 
-    objects: Any
-    core: Any
-    refused: type[Any]
+    server: ApiServer
 
     def sources(self, namespace: str | None) -> Sequence[Body]:
         """Return the IngestionSources."""
-        plural = IngestionSource.plural
-        if namespace is None:
-            answer = self._asked(
-                self.objects.list_cluster_custom_object, GROUP, VERSION, plural, _request_timeout=REQUEST_SECONDS
-            )
-        else:
-            answer = self._asked(
-                self.objects.list_namespaced_custom_object,
-                GROUP,
-                VERSION,
-                namespace,
-                plural,
-                _request_timeout=REQUEST_SECONDS,
-            )
-        items: list[Body] = answer["items"]
+        absent = "the cluster does not know Lectern's kinds: install them first"
+        where = (GROUP, VERSION) if namespace is None else (GROUP, VERSION, namespace)
+        objects = self.server.objects
+        listing = objects.list_cluster_custom_object if namespace is None else objects.list_namespaced_custom_object
+        items: list[Body] = self.server.asked(listing, *where, IngestionSource.plural, absent=absent)["items"]
         return items
 
     def workers(self, namespace: str, knowledge_base: str) -> Sequence[str]:
         """Return the names of the running workers."""
-        listed = self._asked(
-            self.core.list_namespaced_pod,
-            namespace,
-            label_selector=f"{labels.ROLE}={Role.WORKER.value}",
-            _request_timeout=REQUEST_SECONDS,
-        )
+        selector = f"{labels.ROLE}={Role.WORKER.value}"
+        listed = self.server.asked(self.server.core.list_namespaced_pod, namespace, label_selector=selector)
         beginning = f"{names.child(knowledge_base, Role.WORKER)}-"
         return sorted(
             pod.metadata.name
@@ -133,8 +117,8 @@ class _Live:
 
     def metrics(self, namespace: str, pod: str) -> str:
         """Return the metrics of a pod, through the API server."""
-        answer = self._asked(
-            self.core.connect_get_namespaced_pod_proxy_with_path,
+        answer = self.server.asked(
+            self.server.core.connect_get_namespaced_pod_proxy_with_path,
             f"{pod}:{names.RUNTIME_PORT}",
             namespace,
             "metrics",
@@ -145,45 +129,20 @@ class _Live:
 
     def annotate(self, namespace: str, name: str, annotations: Mapping[str, str]) -> Body:
         """Set annotations of an IngestionSource."""
-        body: Body = self._asked(
-            self.objects.patch_namespaced_custom_object,
+        body: Body = self.server.asked(
+            self.server.objects.patch_namespaced_custom_object,
             GROUP,
             VERSION,
             namespace,
             IngestionSource.plural,
             name,
             {"metadata": {"annotations": dict(annotations)}},
-            _request_timeout=REQUEST_SECONDS,
+            absent=f"there is no IngestionSource {name} in {namespace}",
             _content_type="application/merge-patch+json",
         )
         return body
 
-    def _asked(self, call: Any, *arguments: Any, **options: Any) -> Any:
-        from urllib3.exceptions import HTTPError
-
-        try:
-            return call(*arguments, **options)
-        except self.refused as error:
-            if error.status == 404 and call.__name__.startswith("patch"):
-                raise ConfigurationError(f"there is no IngestionSource {arguments[4]} in {arguments[2]}") from error
-            if error.status == 404 and "list" in call.__name__:
-                raise ConfigurationError("the cluster does not know Lectern's kinds: install them first") from error
-            reason = f"{error.status} {error.reason}"
-            raise DependencyError(f"the API server answers {reason}", dependency="kubernetes") from error
-        except (OSError, HTTPError) as error:
-            reason = type(error).__name__
-            raise DependencyError(f"the API server does not answer ({reason})", dependency="kubernetes") from error
-
 
 def live() -> Cluster:
     """The cluster of the kubeconfig; raises `ConfigurationError` when there is none."""
-    try:
-        from kubernetes import client, config
-        from kubernetes.config.config_exception import ConfigException
-    except ImportError as error:
-        raise ConfigurationError("a cluster needs the package kubernetes: pip install 'lectern[operator]'") from error
-    try:
-        config.load_config()  # type: ignore[no-untyped-call]  # the package is only partly annotated
-    except ConfigException as error:
-        raise ConfigurationError(f"no cluster is known ({error}); set KUBECONFIG") from error
-    return _Live(client.CustomObjectsApi(), client.CoreV1Api(), client.ApiException)
+    return _Live(api_server.connect())

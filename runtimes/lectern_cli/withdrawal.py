@@ -20,7 +20,7 @@ from lectern_contract.resources import KnowledgeBase
 from lectern_contract.scope import Scope
 from lectern_runtime.embed.epoch import epoch_of
 from lectern_runtime.errors import CollectionUnknown
-from lectern_runtime.ports import BlobStore, Log, OutgoingRecord, Record, VectorStore
+from lectern_runtime.ports import BlobStore, DocumentWrite, Log, OutgoingRecord, Record, VectorStore
 
 POLL_RECORDS = 256
 POLL_SECONDS = 1.0
@@ -63,7 +63,7 @@ class Withdrawal:
             return
         document = message.document
         scope = Scope.of_writer(document.partition)
-        before = await self.store.get_record(collection, scope, document.id)
+        before = (await self.store.get_records(collection, scope, [document.id])).get(document.id)
         if before is None or before.version >= version:
             return
         gone = DocumentRecord(
@@ -80,7 +80,7 @@ class Withdrawal:
             chunks=0,
             reason="",
         )
-        await self.store.write_document(collection, scope, gone, [])
+        await self.store.write_documents(collection, scope, [DocumentWrite(gone)])
         event = Envelope(
             id=f"{document.id}-{version}-withdrawn",
             source=f"lectern/up/{self.kb.namespace}/{self.kb.name}/g{self.number}",

@@ -20,7 +20,7 @@ from lectern_runtime import topics
 from lectern_runtime.adapters.directory import DirectoryBlobs
 from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.adapters.sqlite_log import SqliteLog
-from lectern_runtime.ports import Chunk, OutgoingRecord, SparseVector
+from lectern_runtime.ports import Chunk, DocumentWrite, OutgoingRecord, SparseVector
 
 NOW = "2026-11-21T12:00:00Z"
 COLLECTION = names.collection("default", "docs", 1)
@@ -88,7 +88,9 @@ class World:
         await self.log.publish(TOPIC, [OutgoingRecord(f"filler-{n}", b"not a message") for n in range(3)])
         for version, ref in enumerate(self.refs.values(), start=1):
             scope = Scope.of_writer(ref.partition)
-            await self.store.write_document(COLLECTION, scope, record(ref, version), [chunk(ref, version)])
+            await self.store.write_documents(
+                COLLECTION, scope, [DocumentWrite(record(ref, version), [chunk(ref, version)])]
+            )
 
     async def delete(self, uri: str) -> None:
         envelope = Envelope(id="1", source="test", time=NOW, data=Deleted(document=document(uri)))
@@ -103,7 +105,7 @@ class World:
     async def states(self) -> dict[str, DocumentState | None]:
         found = {}
         for uri, ref in self.refs.items():
-            kept = await self.store.get_record(COLLECTION, Scope.of_writer(ref.partition), ref.id)
+            kept = (await self.store.get_records(COLLECTION, Scope.of_writer(ref.partition), [ref.id])).get(ref.id)
             found[uri] = kept.state if kept is not None else None
         return found
 

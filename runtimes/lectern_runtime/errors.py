@@ -6,7 +6,11 @@ knows a client library.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError, LecternError
+
+_MOST_NAMED = 5
 
 
 def first_of(group: BaseExceptionGroup[LecternError]) -> LecternError:
@@ -133,3 +137,12 @@ class TopicUnknown(LogError):
 
 class TopicMismatch(ConfigurationError):
     """A topic exists with another number of partitions or another clean-up policy."""
+
+
+class GroupInUse(ConfigurationError):
+    """A consumer group has members where only one without may be changed."""
+
+    def __init__(self, group: str, members: Sequence[str]) -> None:
+        who = f"{len(members)} members ({', '.join(members[:_MOST_NAMED])})" if members else "members"
+        super().__init__(f"the consumer group {group!r} has {who}: they would go on where they are; stop them first")
+        self.members = tuple(members)

@@ -61,6 +61,9 @@ class Consumer(Protocol):
     async def commit(self, next_offsets: Mapping[int, int]) -> None:
         """Make durable, by partition, the offset of the next record to read. Never moves backwards."""
 
+    def taken_over(self) -> frozenset[int]:
+        """Partitions that came to this member since the last call, and that another process may have read before."""
+
     async def lag(self) -> int:
         """Records between the committed positions and the end of the topic."""
 
@@ -91,6 +94,41 @@ class Log(Protocol):
 
     async def close(self) -> None:
         """Release what the adapter holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a group stands in one partition; `committed` None where it committed nothing.
+
+    The first record that is left is at `beginning`, the next one to come gets `end`. `since` is the first record of the
+    moment that was asked for or later (`end` when there is none), None when none was asked for.
+    """
+
+    beginning: int
+    end: int
+    committed: int | None
+    since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GroupState:
+    """A consumer group on one topic: who reads in it now, as a person can find them, and where it stands."""
+
+    members: tuple[str, ...]
+    partitions: Mapping[int, Standing]
+
+
+class RewindableLog(Log, Protocol):
+    """A log whose groups a person can send back: for a store that forgot what was written to it, never for a reader."""
+
+    async def group_state(self, topic: str, *, group: str, since_ms: int | None = None) -> GroupState:
+        """Who reads in `group`, and where it stands, asked without joining it; `since_ms` since 1970 UTC, from 0."""
+
+    async def set_back(self, topic: str, *, group: str, to: Mapping[int, int]) -> None:
+        """Let the group go on at these offsets, by partition, all durable when it returns; never moves forward.
+
+        Raises `GroupInUse` and changes nothing while the group has members.
+        """
 
 
 # -------------------------------------------------------------------------------------------- blobs
@@ -210,6 +248,14 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class DocumentWrite:
+    """One version of a document as the store is to show it: its record, and its chunks in order."""
+
+    record: DocumentRecord
+    chunks: Sequence[Chunk] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class WriteResult:
     """What became of a document write: `superseded` when the store had a newer version of it."""
 
@@ -252,24 +298,30 @@ class VectorStore(Protocol):
         A chunk that is older than its document's record is never shown, whoever wrote it late.
         """
 
-    async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
-        """The record of a document, or None."""
+    async def get_records(
+        self, collection: str, scope: Scope, documents: Collection[DocumentId]
+    ) -> Mapping[DocumentId, DocumentRecord]:
+        """The records of those of these documents that have one."""
 
     async def known_vectors(
         self, collection: str, scope: Scope, document: DocumentId
     ) -> Mapping[str, NDArray[np.float32]]:
         """Dense vectors of the document's stored chunks by text digest: equal text is not embedded again."""
 
-    async def write_document(
-        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
-    ) -> WriteResult:
-        """Make the store show exactly this version of the document, durably, in the order of design.md section 4.
+    async def write_documents(
+        self, collection: str, scope: Scope, writes: Sequence[DocumentWrite]
+    ) -> Sequence[WriteResult]:
+        """Make the store show exactly these versions of the documents, durably; one result for each, in order.
 
-        Upsert chunks (guarded: only over older versions), remove the document's older chunks, upsert the
-        record (guarded), read it back; when a newer one stands there, remove what was written. A record in
-        state Deleted or Failed has no chunks: this is also how a document is deleted. Redelivery of the
-        same version changes nothing.
+        For each document, in this order: upsert chunks (guarded: only over older versions), remove its older chunks,
+        upsert the record (guarded), read it back; when a newer one stands there, remove what was written. A record
+        in state Deleted or Failed has no chunks: this is also how a document is deleted. Redelivery of the same
+        version changes nothing. No two writes are of one document. Where one cannot be done as it is asked, an
+        error is raised before any is done; other errors may leave some done, and all may be asked for again.
         """
+
+    async def remove_outdated(self, collection: str, scope: Scope, documents: Collection[DocumentId]) -> None:
+        """Remove chunks of these documents that are older than their records: what came late of a writer that died."""
 
     async def list_records(
         self, collection: str, scope: Scope, *, after: DocumentId | None, limit: int

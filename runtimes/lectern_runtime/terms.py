@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 
-import snowballstemmer
-
-from lectern_runtime.sparse import ALGORITHMS
+from lectern_runtime.stems import ALGORITHMS, Stems
 from lectern_runtime.stop_words import STOP_WORDS
 
 # What people write around a question in English and what names nothing; function words stand in `stop_words.py`.
@@ -33,21 +30,14 @@ class Terms:
     """Reads content words in one language (ISO 639-1). Words of an unknown language are folded but not stemmed."""
 
     def __init__(self, language: str | None) -> None:
-        algorithm = ALGORITHMS.get(language or "")
-        stemmer = snowballstemmer.stemmer(algorithm) if algorithm else None
+        self._stems = Stems(language) if language in ALGORITHMS else None
         known = STOP_WORDS.get(language or "en", frozenset())
         self._empty = known.union(_EMPTY_IN_QUESTIONS.split()) if language in (None, "en") else known
 
-        # A stem costs about 30 microseconds and a corpus repeats its words: remembering them makes reading cheap.
-        @lru_cache(maxsize=50_000)
-        def stem(word: str) -> str:
-            return str(stemmer.stemWord(word)) if stemmer else word
-
-        self._stem = stem
-
     def of(self, text: str) -> list[str]:
         """Stems of the content words of `text`, in order and with repeats; `minScore` reads as two words."""
-        return [self._stem(word) for word in words(text) if word not in self._empty]
+        content = [word for word in words(text) if word not in self._empty]
+        return self._stems.all_of(content) if self._stems else content
 
     def distinct(self, text: str) -> frozenset[str]:
         """The distinct stems of the content words of `text`."""

@@ -6,14 +6,16 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from lectern_contract.errors import ConfigurationError, DependencyError
+from lectern_contract.scope import Scope
 from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.failpoints import FAILPOINTS, SetFailpoint, from_environment, no_failpoint
-from lectern_runtime.ports import Chunk, WriteResult
+from lectern_runtime.ports import DocumentWrite, WriteResult
 from lectern_runtime_tests.pipeline import pipeline
 
 ALLOWED = {"LECTERN_FAILPOINTS_ALLOWED": "1"}
@@ -31,13 +33,15 @@ async def test_a_document_comes_past_every_failpoint_of_the_worker(tmp_path: Pat
     passed: Counter[str] = Counter()
     async with pipeline(tmp_path) as pipe:
         store = await EdgeStore.open(tmp_path / "watched", failpoint=lambda name: passed.update([name]))
-        real = store.write_document
+        real = store.write_documents
 
-        async def overtaken(collection: str, scope: object, record: object, chunks: list[Chunk]) -> WriteResult:
-            """Another worker writes a newer version right before this one does."""
-            newer = record.model_copy(update={"version": record.version + 1, "chunks": 0})  # type: ignore[attr-defined]
-            await real(collection, scope, newer, [])  # type: ignore[arg-type]
-            return await real(collection, scope, record, chunks)  # type: ignore[arg-type]
+        async def overtaken(collection: str, scope: Scope, writes: Sequence[DocumentWrite]) -> Sequence[WriteResult]:
+            """Another worker writes newer versions right before this one does."""
+            newer = [
+                each.record.model_copy(update={"version": each.record.version + 1, "chunks": 0}) for each in writes
+            ]
+            await real(collection, scope, [DocumentWrite(each) for each in newer])
+            return await real(collection, scope, writes)
 
         try:
             pipe.store = store
@@ -45,7 +49,7 @@ async def test_a_document_comes_past_every_failpoint_of_the_worker(tmp_path: Pat
             await pipe.publish(await pipe.put("a.md", "text"), await pipe.put("bad.md", b"\x00\x01" * 50))
             await pipe.index(failpoint=lambda name: passed.update([name]))
             assert [name for name in FAILPOINTS if not passed[name]] == ["withdraw-late"]
-            store.write_document = overtaken  # type: ignore[assignment]
+            store.write_documents = overtaken  # type: ignore[method-assign]
             await pipe.publish(await pipe.put("a.md", "other text"))
             await pipe.index(failpoint=lambda name: passed.update([name]))
         finally:

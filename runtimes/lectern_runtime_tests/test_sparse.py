@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.resources.knowledge_base import Sparse
 from lectern_runtime.ports import SparseVector
-from lectern_runtime.sparse import ALGORITHMS, AVERAGE_WORDS, K1, SparseEncoder, term_index
+from lectern_runtime.sparse import AVERAGE_WORDS, K1, SparseEncoder, term_index
+from lectern_runtime.stems import ALGORITHMS
 from lectern_runtime.stop_words import STOP_WORDS
 
 ENCODER = SparseEncoder("en")

@@ -29,10 +29,10 @@ from lectern_contract.settings import (
 )
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.failpoints import Failpoint, no_failpoint
-from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, Log, VectorStore
+from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, RewindableLog, VectorStore
 
 
-async def open_log(settings: LogSettings, data: DataDirectory | None, *, member: str | None = None) -> Log:
+async def open_log(settings: LogSettings, data: DataDirectory | None, *, member: str | None = None) -> RewindableLog:
     """The log of `settings`; an embedded one needs a data directory, one on a cluster connects when it is used.
 
     `member` names this process in the groups that it joins; see `KafkaLog`.

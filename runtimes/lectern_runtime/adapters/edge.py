@@ -7,7 +7,7 @@ turns calls of the port into jobs of one thread that owns the catalogue and its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import ParamSpec, TypeVar
@@ -21,7 +21,7 @@ from lectern_contract.scope import Scope
 from lectern_runtime.adapters.edge_catalogue import EdgeCatalogue
 from lectern_runtime.errors import StoreError
 from lectern_runtime.failpoints import Failpoint, no_failpoint
-from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
+from lectern_runtime.ports import CollectionInfo, CollectionSpec, DocumentWrite, Hit, SearchRequest, WriteResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -100,9 +100,11 @@ class EdgeStore:
         """Best chunks of the scope first, by exact search; raises CollectionUnknown or VectorInvalid."""
         return await self._run(lambda: self._catalogue.get(collection).search(scope, request))
 
-    async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
-        """The record of a document, or None."""
-        return await self._run(lambda: self._catalogue.get(collection).get_record(scope, document))
+    async def get_records(
+        self, collection: str, scope: Scope, documents: Collection[DocumentId]
+    ) -> Mapping[DocumentId, DocumentRecord]:
+        """The records of those of these documents that have one."""
+        return await self._run(lambda: self._catalogue.get(collection).get_records(scope, documents))
 
     async def known_vectors(
         self, collection: str, scope: Scope, document: DocumentId
@@ -110,11 +112,15 @@ class EdgeStore:
         """Dense vectors, shape (dimensions,), of the document's stored chunks by text digest."""
         return await self._run(lambda: self._catalogue.get(collection).known_vectors(scope, document))
 
-    async def write_document(
-        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
-    ) -> WriteResult:
-        """Make the store show this version of the document; raises VectorInvalid before anything is written."""
-        return await self._run(lambda: self._catalogue.get(collection).write_document(scope, record, chunks))
+    async def write_documents(
+        self, collection: str, scope: Scope, writes: Sequence[DocumentWrite]
+    ) -> Sequence[WriteResult]:
+        """Make the store show these versions of the documents; raises VectorInvalid before anything is written."""
+        return await self._run(lambda: self._catalogue.get(collection).write_documents(scope, writes))
+
+    async def remove_outdated(self, collection: str, scope: Scope, documents: Collection[DocumentId]) -> None:
+        """Remove chunks of these documents that are older than their records."""
+        await self._run(lambda: self._catalogue.get(collection).remove_outdated(scope, documents))
 
     async def list_records(
         self, collection: str, scope: Scope, *, after: DocumentId | None, limit: int

@@ -6,7 +6,7 @@ document half written. The engine's facts that shape this file are in docs/adr/0
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -26,6 +26,7 @@ from qdrant_edge import (
     IdfParams,
     Modifier,
     PayloadSchemaType,
+    Point,
     Query,
     QueryRequest,
     ScrollRequest,
@@ -40,10 +41,10 @@ from lectern_contract.scope import Scope
 from lectern_runtime.adapters import edge_filters, edge_points, stored_points
 from lectern_runtime.adapters.edge_log import EngineLog
 from lectern_runtime.adapters.rank_fusion import fuse
-from lectern_runtime.adapters.store_calls import check_document, check_request
+from lectern_runtime.adapters.store_calls import check_documents, check_request
 from lectern_runtime.errors import StoreError
 from lectern_runtime.failpoints import Failpoint, no_failpoint
-from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, Scores, SearchRequest, WriteResult
+from lectern_runtime.ports import CollectionInfo, CollectionSpec, DocumentWrite, Hit, Scores, SearchRequest, WriteResult
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -125,12 +126,15 @@ class EdgeCollection:
             if not stored_points.is_outdated(payloads[id_], newest)
         ]
 
-    def get_record(self, scope: Scope, document: DocumentId) -> DocumentRecord | None:
-        """The record of a document, or None."""
-        found = next(self._scroll(edge_filters.record_of(scope, document), payload=True), None)
-        return None if found is None else stored_points.read_record(found.payload)
+    def get_records(self, scope: Scope, documents: Collection[DocumentId]) -> dict[DocumentId, DocumentRecord]:
+        """The records of those of these documents that have one."""
+        wanted = edge_filters.records_of(scope, documents)
+        return {
+            DocumentId(str(point.id)): stored_points.read_record(point.payload)
+            for point in self._scroll(wanted, payload=True)
+        }
 
-    def _versions(self, scope: Scope, documents: set[DocumentId]) -> dict[str, int]:
+    def _versions(self, scope: Scope, documents: Collection[DocumentId]) -> dict[str, int]:
         """The versions of these documents' records."""
         wanted = edge_filters.records_by_id(scope, documents)
         return {
@@ -152,29 +156,39 @@ class EdgeCollection:
 
     # ------------------------------------------------------------------------------------- writing
 
-    def write_document(self, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]) -> WriteResult:
-        """The protocol of ports.VectorStore.write_document; returns when the engine's log is on the disk."""
-        check_document(scope, record, chunks)
-        points = [edge_points.chunk_point(chunk, self.spec) for chunk in chunks]
+    def write_documents(self, scope: Scope, writes: Sequence[DocumentWrite]) -> list[WriteResult]:
+        """The protocol of ports.VectorStore.write_documents; returns when the engine's log is on the disk."""
+        check_documents(scope, writes)
+        made = [[edge_points.chunk_point(chunk, self.spec) for chunk in each.chunks] for each in writes]
+        results = [self._write(scope, each.record, points) for each, points in zip(writes, made, strict=True)]
+        self._make_durable(sum(map(len, made)) + len(made))
+        return results
+
+    def remove_outdated(self, scope: Scope, documents: Collection[DocumentId]) -> None:
+        """Remove chunks of these documents that are older than their records."""
+        for document, version in self._versions(scope, documents).items():
+            self._remove_chunks_before(version, scope, DocumentId(document))
+        self._make_durable(0)
+
+    def _write(self, scope: Scope, record: DocumentRecord, points: Sequence[Point]) -> WriteResult:
         document, version = record.document_id, record.version
         guard = edge_filters.overwritable(scope, version=version)
         for start in range(0, len(points), _POINTS_AT_ONCE):
             self._failpoint("upsert")
-            self._update(UpdateOperation.upsert_points(points[start : start + _POINTS_AT_ONCE], guard))
+            self._update(UpdateOperation.upsert_points(list(points[start : start + _POINTS_AT_ONCE]), guard))
         self._failpoint("delete-older")
         self._remove_chunks_before(version, scope, document)
         self._failpoint("record")
         self._update(UpdateOperation.upsert_points([edge_points.record_point(record)], guard))
         self._failpoint("read-back")
-        newest = self.get_record(scope, document)
+        newest = self._versions(scope, (document,)).get(document)
         if newest is None:
             raise StoreError(f"collection {self.spec.name!r}: document {document} has no record after it was written")
-        superseded = newest.version > version
+        superseded = newest > version
         if superseded:
             # A guarded upsert still inserts chunks whose ids were absent; they would be found beside the newer version.
             self._failpoint("withdraw-late")
-            self._remove_chunks_before(newest.version, scope, document)
-        self._make_durable(len(points) + 1)
+            self._remove_chunks_before(newest, scope, document)
         return WriteResult(superseded)
 
     def _remove_chunks_before(self, version: int, scope: Scope, document: DocumentId) -> None:

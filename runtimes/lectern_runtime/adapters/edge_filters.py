@@ -33,14 +33,14 @@ def records_of_scope(scope: Scope) -> Filter:
     return Filter(must=[_kind(PayloadKind.RECORD), *_scope(scope)])
 
 
-def record_of(scope: Scope, document: DocumentId) -> Filter:
-    """The record of one document, if the scope may see it."""
-    return Filter(must=[HasIdCondition({document}), _kind(PayloadKind.RECORD), *_scope(scope)])
+def records_of(scope: Scope, documents: Iterable[DocumentId]) -> Filter:
+    """The records of these documents, as far as the scope may see them."""
+    return Filter(must=[HasIdCondition(set(documents)), _kind(PayloadKind.RECORD), *_scope(scope)])
 
 
 def records_by_id(scope: Scope, documents: Iterable[DocumentId]) -> Filter:
-    """The records of these documents, as far as the scope's reader may see them."""
-    return Filter(must=[HasIdCondition(set(documents)), _kind(PayloadKind.RECORD), *_scope(scope.unfiltered)])
+    """The records of these documents, as far as the scope's reader may see them: no record has filtered fields."""
+    return records_of(scope.unfiltered, documents)
 
 
 def chunks_of(scope: Scope, document: DocumentId) -> Filter:

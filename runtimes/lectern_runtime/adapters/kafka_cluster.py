@@ -35,8 +35,8 @@ ASK_SECONDS = 15.0
 RETRY_SECONDS = 0.1
 MOST_COPIES = 3
 _TOPIC = 2
-_GROUP = 0
-_LATEST, _EARLIEST = -1, -2
+GROUP = 0
+LATEST, EARLIEST = -1, -2
 _UNKNOWN = {UnknownTopicOrPartitionError.errno, InvalidTopicError.errno}
 
 
@@ -50,13 +50,13 @@ class KafkaCluster:
 
     async def topic(self, name: str) -> Described:
         """Return the topic; raises TopicUnknown."""
-        return await self._asked(lambda client: self._topic(client, name))
+        return await self.asked(lambda client: self.found(client, name))
 
     async def make_topic(self, name: str, *, partitions: int, compacted: bool) -> None:
         """Make the topic when it is absent; raises TopicMismatch when it is there and another one."""
-        await self._asked(lambda client: self._make(client, name, partitions, compacted))
+        await self.asked(lambda client: self._make(client, name, partitions, compacted))
         found = await self.topic(name)
-        policy = await self._asked(lambda client: _cleanup_policy(client, name))
+        policy = await self.asked(lambda client: _cleanup_policy(client, name))
         if (len(found.leaders), policy) != (partitions, _policy(compacted)):
             raise TopicMismatch(
                 f"the topic {name!r} has {len(found.leaders)} partitions with clean-up {policy!r}, asked for are "
@@ -65,18 +65,18 @@ class KafkaCluster:
 
     async def ends(self, name: str) -> dict[int, int]:
         """Return by partition the offset that the next record gets; raises TopicUnknown."""
-        return await self._asked(lambda client: self._offsets(client, name, _LATEST))
+        return await self.asked(lambda client: self.offsets(client, name, LATEST))
 
     async def lag(self, name: str, group: str) -> int:
         """Return how many offsets of the topic lie behind what the group committed; raises TopicUnknown."""
 
         async def count(client: kafka_client.QuietClient) -> int:
-            committed = await _committed(client, name, group, await self._topic(client, name))
-            first = await self._offsets(client, name, _EARLIEST)
-            last = await self._offsets(client, name, _LATEST)
-            return sum(max(0, end - max(committed.get(each, -1), first[each])) for each, end in last.items())
+            stands = await committed(client, name, group, await self.found(client, name))
+            first = await self.offsets(client, name, EARLIEST)
+            last = await self.offsets(client, name, LATEST)
+            return sum(max(0, end - max(stands.get(each, -1), first[each])) for each, end in last.items())
 
-        return await self._asked(count)
+        return await self.asked(count)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -86,7 +86,7 @@ class KafkaCluster:
                 with contextlib.suppress(TimeoutError, *FAILURES):
                     await asyncio.wait_for(client.close(), kafka_client.CLOSE_SECONDS)
 
-    async def _asked(self, act: Callable[[kafka_client.QuietClient], Awaitable[T]]) -> T:
+    async def asked(self, act: Callable[[kafka_client.QuietClient], Awaitable[T]]) -> T:
         """Run `act` until it succeeds or its time is over; what moves or is slow in the cluster passes."""
         last: BaseException | None = None
         try:
@@ -112,13 +112,14 @@ class KafkaCluster:
                 self._client = client
             return self._client
 
-    async def _topic(self, client: kafka_client.QuietClient, name: str) -> Described:
+    async def found(self, client: kafka_client.QuietClient, name: str) -> Described:
+        """Look the topic up within a call of `asked`; raises TopicUnknown."""
         found = await client.look((name,))
         client.cluster.update_metadata(found.plain)
         topic = found.topics[name]
         if topic.error_code in _UNKNOWN:
             raise TopicUnknown(name)
-        _check(topic.error_code)
+        check(topic.error_code)
         if not topic.leaders or min(topic.leaders.values()) < 0:
             raise StaleMetadata(f"topic {name} has no leaders yet")
         return topic
@@ -139,30 +140,34 @@ class KafkaCluster:
         answer = await client.send(cluster.controller, request)
         for _, code, *_ in answer.topic_errors:
             if code != TopicAlreadyExistsError.errno:
-                _check(code)
+                check(code)
         # The brokers hear of it from the controller a moment later.
         raise StaleMetadata(f"topic {name} is being made")
 
-    async def _offsets(self, client: kafka_client.QuietClient, name: str, when: int) -> dict[int, int]:
-        leaders = (await self._topic(client, name)).leaders
+    async def offsets(self, client: kafka_client.QuietClient, name: str, when: int) -> dict[int, int]:
+        """Look up by partition, within a call of `asked`, the first offset of a moment (ms since 1970 UTC) or later.
+
+        -1 where there is none. `when` may be EARLIEST or LATEST, the end.
+        """
+        leaders = (await self.found(client, name)).leaders
         found: dict[int, int] = {}
         for leader in sorted(set(leaders.values())):
             asked = [(each, when) for each, led in sorted(leaders.items()) if led == leader]
             answer = await client.send(leader, OffsetRequest(-1, 0, [(name, asked)]))
             for number, code, _, offset in answer.topics[0][1]:
-                _check(code)
+                check(code)
                 found[number] = offset
         return found
 
 
-async def _committed(client: kafka_client.QuietClient, name: str, group: str, topic: Described) -> Mapping[int, int]:
+async def committed(client: kafka_client.QuietClient, name: str, group: str, topic: Described) -> Mapping[int, int]:
     """Return what the group committed by partition, -1 for nothing."""
-    coordinator = await client.coordinator_lookup(_GROUP, group)
+    coordinator = await client.coordinator_lookup(GROUP, group)
     answer = await client.send(coordinator, OffsetFetchRequest(group, [(name, sorted(topic.leaders))]))
-    _check(getattr(answer, "error_code", 0))
+    check(getattr(answer, "error_code", 0))
     for _, partitions in answer.topics:
         for each in partitions:
-            _check(each[3])
+            check(each[3])
     return {each[0]: each[1] for _, partitions in answer.topics for each in partitions}
 
 
@@ -170,7 +175,7 @@ async def _cleanup_policy(client: kafka_client.QuietClient, name: str) -> str:
     node = client.get_random_node()
     answer = await client.send(node, DescribeConfigsRequest([(_TOPIC, name, ["cleanup.policy"])]))
     ((code, _, _, _, entries),) = answer.resources
-    _check(code)
+    check(code)
     return str(entries[0][1])
 
 
@@ -178,7 +183,8 @@ def _policy(compacted: bool) -> str:
     return "compact" if compacted else "delete"
 
 
-def _check(code: int) -> None:
+def check(code: int) -> None:
+    """Raise what a broker means by `code`; nothing for 0."""
     error = for_code(code)
     if error is not NoError:
         raise error

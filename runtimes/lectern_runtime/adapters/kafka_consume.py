@@ -52,6 +52,7 @@ class _Reader(ABC):
         self._consumer: Any = None
         self._client: kafka_client.QuietClient | None = None
         self._paused: frozenset[int] = frozenset()
+        self._taken_over: frozenset[int] = frozenset()
         self._closed = False
         self._starting = asyncio.Lock()
         self._one_poll = asyncio.Lock()
@@ -92,6 +93,11 @@ class _Reader(ABC):
     def pause(self, partitions: Collection[int]) -> None:
         """Give out nothing of these partitions from now on, and of all others again; what was fetched stays bounded."""
         self._paused = frozenset(partitions)
+
+    def taken_over(self) -> frozenset[int]:
+        """Partitions that came to this member since the last call."""
+        taken, self._taken_over = self._taken_over, frozenset()
+        return taken
 
     @property
     def closed(self) -> bool:
@@ -230,6 +236,7 @@ class GroupConsumer(_Reader):
         self._committed.clear()
         ours = {each.partition: each for each in partitions}
         self._positions = {each: offset for each, offset in self._positions.items() if each in ours}
+        self._taken_over = (self._taken_over | ours.keys()) - self._positions.keys()
         for each, offset in self._positions.items():
             self._consumer.seek(ours[each], offset)
 

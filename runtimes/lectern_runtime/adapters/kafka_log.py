@@ -7,18 +7,19 @@ cluster that is away is a `LogError` of that call, and the next call tries again
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.settings import KafkaLog as KafkaSettings
+from lectern_runtime.adapters import kafka_rewind
 from lectern_runtime.adapters.kafka_access import Access
 from lectern_runtime.adapters.kafka_client import silence_loggers
 from lectern_runtime.adapters.kafka_cluster import KafkaCluster
 from lectern_runtime.adapters.kafka_consume import GroupConsumer, LoneReader
 from lectern_runtime.adapters.kafka_publish import KafkaPublisher
 from lectern_runtime.errors import LogError
-from lectern_runtime.ports import OutgoingRecord, Position
+from lectern_runtime.ports import GroupState, OutgoingRecord, Position
 
 C = TypeVar("C", GroupConsumer, LoneReader)
 
@@ -98,6 +99,16 @@ class KafkaLog:
         """Offsets between what the group committed and the end, in all partitions, read without joining it."""
         self._check_open()
         return await self._cluster.lag(topic, group)
+
+    async def group_state(self, topic: str, *, group: str, since_ms: int | None = None) -> GroupState:
+        """Who reads in the group and where it stands; raises TopicUnknown."""
+        self._check_open()
+        return await kafka_rewind.group_state(self._cluster, topic, group, since_ms)
+
+    async def set_back(self, topic: str, *, group: str, to: Mapping[int, int]) -> None:
+        """Let the group go on at these offsets; the cluster itself refuses it while the group has members."""
+        self._check_open()
+        await kafka_rewind.set_back(self._cluster, topic, group, to)
 
     def _check_open(self) -> None:
         if self._closed:

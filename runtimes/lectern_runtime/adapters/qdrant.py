@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
@@ -25,10 +25,10 @@ from lectern_contract.settings import QdrantStore
 from lectern_runtime.adapters import qdrant_filters, qdrant_points, qdrant_search, stored_points
 from lectern_runtime.adapters.qdrant_connection import QdrantConnection
 from lectern_runtime.adapters.qdrant_routes import Route, route_of, routes
-from lectern_runtime.adapters.store_calls import check_document
+from lectern_runtime.adapters.store_calls import check_documents
 from lectern_runtime.errors import CollectionMismatch, CollectionUnknown, StoreError
 from lectern_runtime.failpoints import Failpoint, no_failpoint
-from lectern_runtime.ports import Chunk, CollectionInfo, CollectionSpec, Hit, SearchRequest, WriteResult
+from lectern_runtime.ports import CollectionInfo, CollectionSpec, DocumentWrite, Hit, SearchRequest, WriteResult
 
 KNOWN_SECONDS = 30.0
 """How long what a collection was made for is believed before it is read again."""
@@ -124,11 +124,16 @@ class QdrantVectorStore:
         spec = await self._spec(collection)
         return await qdrant_search.search(self._connection, spec, collection, self._shard_by, scope, request)
 
-    async def get_record(self, collection: str, scope: Scope, document: DocumentId) -> DocumentRecord | None:
-        """The record of a document, or None."""
-        ways = routes(scope, self._shard_by)
-        found = await asyncio.gather(*(self._record(collection, way, document) for way in ways))
-        return next((record for record in found if record is not None), None)
+    async def get_records(
+        self, collection: str, scope: Scope, documents: Collection[DocumentId]
+    ) -> Mapping[DocumentId, DocumentRecord]:
+        """The records of those of these documents that have one."""
+        found: dict[DocumentId, DocumentRecord] = {}
+        for way in routes(scope, self._shard_by):
+            wanted = qdrant_filters.records_of(way.scope, documents)
+            async for point in self._scroll(collection, way, wanted, payload=True):
+                found[DocumentId(str(point.id))] = stored_points.read_record(point.payload)
+        return found
 
     async def known_vectors(
         self, collection: str, scope: Scope, document: DocumentId
@@ -160,43 +165,36 @@ class QdrantVectorStore:
         found = await asyncio.gather(*(of(way) for way in routes(scope, self._shard_by)))
         return sorted((each for part in found for each in part), key=lambda record: record.document_id)[:limit]
 
-    async def write_document(
-        self, collection: str, scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]
-    ) -> WriteResult:
-        """Make the store show this version of the document; raises VectorInvalid before anything is written."""
-        check_document(scope, record, chunks)
+    async def write_documents(
+        self, collection: str, scope: Scope, writes: Sequence[DocumentWrite]
+    ) -> Sequence[WriteResult]:
+        """Make the store show these versions of the documents; raises VectorInvalid before anything is written."""
+        check_documents(scope, writes)
         spec = await self._spec(collection)
-        ordered = list(chunks)
-        points = [qdrant_points.chunk_point(chunk, spec) for chunk in ordered]
-        document, version = record.document_id, record.version
         way = Route(scope, route_of(scope.partition, self._shard_by))
-        guard = qdrant_filters.overwritable(scope, version=version)
-        upserts = [_upsert(part, way, guard) for part in qdrant_points.requests(points, ordered)]
-        for upsert in upserts[:-1]:
-            self._failpoint("upsert")
-            await self._update(collection, [upsert])
-        # What goes in one request is come past before it: a server that dies in its midst is another test.
-        for name in ("upsert", "delete-older", "record"):
-            self._failpoint(name)
-        await self._update(
-            collection,
-            [
-                *upserts[-1:],
-                _delete(way, qdrant_filters.older_chunks_of(scope, document, version=version)),
-                _upsert([qdrant_points.record_point(record)], way, guard),
-            ],
-        )
+        # The server applies the operations of a request in their order, and requests go one after another.
+        steps = [step for each in writes for step in qdrant_points.steps(each, spec, way)]
+        for request in qdrant_points.requests(steps):
+            # What goes in one request is come past before it: a server that dies in its midst is another test.
+            for name in dict.fromkeys(step.failpoint for step in request):
+                self._failpoint(name)
+            await self._update(collection, [step.operation for step in request])
         self._failpoint("read-back")
-        newest = await self._record(collection, way, document)
-        if newest is None:
-            raise StoreError(f"collection {collection!r}: document {document} has no record after it was written")
-        superseded = newest.version > version
-        if superseded:
+        newest = await self._versions(collection, way, [each.record.document_id for each in writes])
+        if len(newest) < len(writes):
+            lost = next(each.record.document_id for each in writes if each.record.document_id not in newest)
+            raise StoreError(f"collection {collection!r}: document {lost} has no record after it was written")
+        late = {each.record.document_id for each in writes if newest[each.record.document_id] > each.record.version}
+        if late:
             # A guarded upsert still inserts chunks whose ids were absent; they would be found beside the newer version.
             self._failpoint("withdraw-late")
-            older = qdrant_filters.older_chunks_of(scope, document, version=newest.version)
-            await self._update(collection, [_delete(way, older)])
-        return WriteResult(superseded)
+            await self._remove_before(collection, way, {document: newest[document] for document in late})
+        return [WriteResult(each.record.document_id in late) for each in writes]
+
+    async def remove_outdated(self, collection: str, scope: Scope, documents: Collection[DocumentId]) -> None:
+        """Remove chunks of these documents that are older than their records."""
+        way = Route(scope, route_of(scope.partition, self._shard_by))
+        await self._remove_before(collection, way, await self._versions(collection, way, documents))
 
     # ------------------------------------------------------------------------------------- inside
 
@@ -233,11 +231,18 @@ class QdrantVectorStore:
         counted = await self._connection.read(collection, lambda client: client.count(collection, wanted, exact=True))
         return counted.count
 
-    async def _record(self, collection: str, way: Route, document: DocumentId) -> DocumentRecord | None:
-        wanted = qdrant_filters.record_of(way.scope, document)
-        async for point in self._scroll(collection, way, wanted, payload=True, page=1):
-            return stored_points.read_record(point.payload)
-        return None
+    async def _versions(self, collection: str, way: Route, documents: Collection[DocumentId]) -> dict[DocumentId, int]:
+        """The versions of the records of those of these documents that have one."""
+        wanted = qdrant_filters.records_by_id(way.scope, documents)
+        return {
+            DocumentId(str(point.id)): stored_points.read_version(point.payload)
+            async for point in self._scroll(collection, way, wanted, payload=[Field.VERSION])
+        }
+
+    async def _remove_before(self, collection: str, way: Route, versions: Mapping[DocumentId, int]) -> None:
+        removals = [qdrant_points.removal(document, version, way) for document, version in versions.items()]
+        for start in range(0, len(removals), qdrant_points.MOST_POINTS):
+            await self._update(collection, removals[start : start + qdrant_points.MOST_POINTS])
 
     async def _update(self, collection: str, operations: list[Any]) -> None:
         async def update(client: AsyncQdrantClient) -> None:
@@ -275,14 +280,6 @@ class QdrantVectorStore:
             if following is None:
                 return
             offset = following
-
-
-def _upsert(points: list[models.PointStruct], way: Route, guard: models.Filter) -> models.UpsertOperation:
-    return models.UpsertOperation(upsert=models.PointsList(points=points, shard_key=way.selector, update_filter=guard))
-
-
-def _delete(way: Route, wanted: models.Filter) -> models.DeleteOperation:
-    return models.DeleteOperation(delete=models.FilterSelector(filter=wanted, shard_key=way.selector))
 
 
 def _refuse(what: str) -> NoReturn:

@@ -6,7 +6,7 @@ index that strict mode asks for.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TypeAlias
 
 from qdrant_client import models
@@ -35,14 +35,14 @@ def records_of_scope(scope: Scope) -> models.Filter:
     return _all(_kind(PayloadKind.RECORD), *_scope(scope))
 
 
-def record_of(scope: Scope, document: DocumentId) -> models.Filter:
-    """Return the filter for the record of one document, if the scope may see it."""
-    return _all(models.HasIdCondition(has_id=[document]), _kind(PayloadKind.RECORD), *_scope(scope))
+def records_of(scope: Scope, documents: Collection[DocumentId]) -> models.Filter:
+    """Return the filter for the records of these documents, as far as the scope may see them."""
+    return _all(models.HasIdCondition(has_id=list(documents)), _kind(PayloadKind.RECORD), *_scope(scope))
 
 
-def records_by_id(scope: Scope, documents: Sequence[DocumentId]) -> models.Filter:
-    """Return the filter for the records of these documents, as far as the scope's reader may see them."""
-    return _all(models.HasIdCondition(has_id=list(documents)), _kind(PayloadKind.RECORD), *_scope(scope.unfiltered))
+def records_by_id(scope: Scope, documents: Collection[DocumentId]) -> models.Filter:
+    """Return the filter for these documents' records that the scope's reader may see: they have no filtered fields."""
+    return records_of(scope.unfiltered, documents)
 
 
 def chunks_of(scope: Scope, document: DocumentId) -> models.Filter:

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from lectern_runtime.adapters.sqlite_log_file import LogFile, Topic
-from lectern_runtime.errors import LogError
-from lectern_runtime.ports import OutgoingRecord, Position, Record
+from lectern_runtime.errors import GroupInUse, LogError
+from lectern_runtime.ports import GroupState, OutgoingRecord, Position, Record
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -110,6 +110,19 @@ class SqliteLog:
 
         return await self.run(count)
 
+    async def group_state(self, topic: str, *, group: str, since_ms: int | None = None) -> GroupState:
+        """Who of this process reads in the group, and where it stands; raises TopicUnknown."""
+        standings = await self.run(lambda: self._file.standings(self._file.topic(topic), group, since_ms))
+        members = len(self._members.get((topic, group), []))
+        return GroupState(tuple(f"reader {number} of this process" for number in range(1, members + 1)), standings)
+
+    async def set_back(self, topic: str, *, group: str, to: Mapping[int, int]) -> None:
+        """Let the group go on at these offsets; raises GroupInUse while this process reads in it."""
+        state = await self.group_state(topic, group=group)
+        if state.members:
+            raise GroupInUse(group, state.members)
+        await self.run(lambda: self._file.set_back(self._file.topic(topic), group, dict(to)))
+
     # ----------------------------------------------------------------------- for the consumers only
 
     def changes(self, topic: str) -> int:
@@ -172,6 +185,10 @@ class SqliteConsumer:
     def pause(self, partitions: Collection[int]) -> None:
         """Give out nothing of these partitions from now on, and of all others again."""
         self._paused = frozenset(partitions)
+
+    def taken_over(self) -> frozenset[int]:
+        """None: only this process reads and writes its data directory."""
+        return frozenset()
 
     async def poll(self, *, max_records: int, timeout_seconds: float) -> Sequence[Record]:
         """Next records, in order within each partition, at most `max_records` and 16 MiB (but at least one)."""

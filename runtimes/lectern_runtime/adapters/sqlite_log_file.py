@@ -16,7 +16,7 @@ from pathlib import Path
 
 from lectern_contract.errors import DataDirectoryError
 from lectern_runtime.errors import LogError, TopicMismatch, TopicUnknown
-from lectern_runtime.ports import OutgoingRecord, Position, Record
+from lectern_runtime.ports import OutgoingRecord, Position, Record, Standing
 
 MAX_RECORD_BYTES = 1 << 20  # what Kafka takes by default
 MAX_PARTITIONS = 1_000
@@ -212,7 +212,38 @@ class LogFile:
                 [(topic.number, group, partition, offset) for partition, offset in next_offsets.items()],
             )
 
+    def standings(self, topic: Topic, group: str, since_ms: int | None) -> dict[int, Standing]:
+        """Where the group stands in each partition, and where the records since that moment begin."""
+        where = (topic.number, group)
+        rows = self._execute("SELECT partition, next FROM commits WHERE topic = ? AND consumer_group = ?", where)
+        committed: dict[int, int] = dict(rows)
+        return {
+            partition: Standing(
+                beginning=self._first(topic, partition, 0, end),
+                end=end,
+                committed=committed.get(partition),
+                since=None if since_ms is None else self._first(topic, partition, since_ms, end),
+            )
+            for partition, end in sorted(self.ends(topic).items())
+        }
+
+    def set_back(self, topic: Topic, group: str, to: Mapping[int, int]) -> None:
+        """Move the group backwards in one transaction; what would move it forward is ignored."""
+        with self._change():
+            self._connection.executemany(
+                "UPDATE commits SET next = min(next, ?) WHERE topic = ? AND consumer_group = ? AND partition = ?",
+                [(offset, topic.number, group, partition) for partition, offset in to.items()],
+            )
+
     # ------------------------------------------------------------------------------------- inside
+
+    def _first(self, topic: Topic, partition: int, since_ms: int, end: int) -> int:
+        """The first record of that moment or later, `end` where there is none."""
+        row = self._execute(
+            "SELECT coalesce(min(offset), ?) FROM records WHERE topic = ? AND partition = ? AND time_ms >= ?",
+            (end, topic.number, partition, since_ms),
+        ).fetchone()
+        return int(row[0])
 
     def _prepare(self, path: Path) -> None:
         with self._change():

@@ -8,7 +8,7 @@ from lectern_contract.errors import ScopeDenied
 from lectern_contract.payload import DocumentRecord, DocumentState
 from lectern_contract.scope import Scope
 from lectern_runtime.errors import StoreError
-from lectern_runtime.ports import Chunk, SearchRequest
+from lectern_runtime.ports import Chunk, DocumentWrite, SearchRequest
 
 MOST_ASKED = 1_000
 
@@ -21,8 +21,15 @@ def check_request(request: SearchRequest) -> None:
         raise StoreError("a search needs rrf_k of at least 1 and a sparse weight above 0")
 
 
-def check_document(scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]) -> None:
-    """Refuse a write that would put something where the scope does not reach or the version guard does not hold."""
+def check_documents(scope: Scope, writes: Sequence[DocumentWrite]) -> None:
+    """Refuse writes that would put something where the scope does not reach or the version guard does not hold."""
+    for each in writes:
+        _check_document(scope, each.record, each.chunks)
+    if len({each.record.document_id for each in writes}) != len(writes):
+        raise StoreError("two writes of one call are of one document, and their order would not hold")
+
+
+def _check_document(scope: Scope, record: DocumentRecord, chunks: Sequence[Chunk]) -> None:
     partition = scope.partition
     for payload in (record, *(chunk.payload for chunk in chunks)):
         if (payload.tenant, payload.access_level) != (partition.tenant, partition.access_level):

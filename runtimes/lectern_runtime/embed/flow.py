@@ -11,37 +11,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lectern_contract.errors import DependencyError, LecternError
-from lectern_contract.messages import Deleted, Put
+from lectern_contract.payload import DocumentRecord
 from lectern_runtime.embed.attempts import Attempts
+from lectern_runtime.embed.late import Late
 from lectern_runtime.embed.ledger import Ledger
 from lectern_runtime.embed.parked import Parked
-from lectern_runtime.embed.prepare import Plan, Preparer, Task
+from lectern_runtime.embed.prepare import Plan, Preparer, Task, of_task
 from lectern_runtime.embed.reading import BATCH_DOCUMENTS, Reading, batches
+from lectern_runtime.embed.side_by_side import side_by_side
 from lectern_runtime.embed.vectors import Vectorizer
-from lectern_runtime.embed.write import Done, Writer, Written
+from lectern_runtime.embed.write import Done, Writer
 from lectern_runtime.errors import first_of
 from lectern_runtime.failpoints import Failpoint
 from lectern_runtime.ports import Consumer, Record
-from lectern_runtime.telemetry.document_work import of_document, of_documents
+from lectern_runtime.telemetry.document_work import of_documents
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 POLL_RECORDS = 64
 POLL_SECONDS, CATCHING_UP_SECONDS = 1.0, 0.05
 MOST_OPEN = 4096
 """Messages of a partition; one poll may go beyond."""
-CONCURRENT_DOCUMENTS = 4
+TAKEN_OVER = MOST_OPEN + POLL_RECORDS
+"""Messages of a partition that whoever read it before may have been working on."""
 DRAIN_SECONDS = 10.0
 LAG_SECONDS = 5.0
-Result = TypeVar("Result")
+LOOK_AGAIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,7 @@ class Flow:
     vectorizer: Vectorizer
     writer: Writer
     parked: Parked
+    late: Late
     attempts: Attempts
     metrics: WorkerMetrics
     failpoint: Failpoint
@@ -84,9 +87,11 @@ class Flow:
                 reading = group.create_task(self._prepare(prepared))
                 embedding = group.create_task(self._embed(prepared, embedded))
                 writing = group.create_task(self._write(embedded))
+                looking = group.create_task(self._look_again())
                 watching = group.create_task(_drain(stop, (reading, embedding), embedded, writing))
                 await asyncio.wait({writing})
                 watching.cancel()
+                looking.cancel()
         except* LecternError as errors:
             raise first_of(errors) from None
 
@@ -97,7 +102,9 @@ class Flow:
             due = self.parked.take_due(BATCH_DOCUMENTS)
             self._under_way += bool(due)  # what is neither parked nor in a batch must not look as if all were done
             records = await self._read(at_once=bool(due))
+            self.late.taken_over(self.consumer.taken_over())
             tasks = self.reading.tasks(records, due, self._ledger, self.parked)
+            self.late.read(tasks)
             self._under_way -= bool(due)
             if not records and not due and await self._caught_up():
                 await prepared.put(None)
@@ -105,7 +112,7 @@ class Flow:
             # Messages that need nothing are committed as well.
             for batch in batches(tasks) if tasks else ([],) if records else ():
                 self._under_way += 1
-                await prepared.put(await side_by_side([partial(self._planned, task) for task in batch]))
+                await prepared.put(await self._plans(batch))
 
     async def _read(self, *, at_once: bool) -> Sequence[Record]:
         """What is there, or what comes within a moment; nothing while too much is open."""
@@ -131,9 +138,13 @@ class Flow:
             return False
         return await self.attempts.patient(self.consumer.lag) == 0
 
-    async def _planned(self, task: Task) -> Plan:
-        with _of("worker.prepare", task):
-            return await self.preparer.prepare(task)
+    async def _plans(self, batch: Sequence[Task]) -> list[Plan]:
+        records = await self.preparer.records(batch)
+        return await side_by_side([partial(self._planned, task, records.get(task.key)) for task in batch])
+
+    async def _planned(self, task: Task, before: DocumentRecord | None) -> Plan:
+        with of_task("worker.prepare", task):
+            return await self.preparer.prepare(task, before)
 
     # ------------------------------------------------------------------------------------- embed
 
@@ -151,11 +162,7 @@ class Flow:
     async def _write(self, embedded: asyncio.Queue[_Embedded | None]) -> None:
         while (batch := await embedded.get()) is not None:
             plans = [plan for plan in map(self._judged, batch.plans) if plan is not None]
-            # A document that moved to other readers is gone from the old ones before the new ones find it.
-            gone = [plan for plan in plans if isinstance(plan.task.message, Deleted)]
-            there = [plan for plan in plans if isinstance(plan.task.message, Put)]
-            written = await side_by_side([partial(self._written, plan, batch.vectors) for plan in gone])
-            written += await side_by_side([partial(self._written, plan, batch.vectors) for plan in there])
+            written = await self.writer.write(plans, batch.vectors)
             await self.writer.tell(written)
             await self._settle(plans)
             for done in (each.done for each in written):
@@ -170,10 +177,6 @@ class Flow:
             return plan
         fault = self.parked.park(plan.task, plan.again)
         return replace(plan, again=None, fault=fault) if fault is not None else None
-
-    async def _written(self, plan: Plan, vectors: Mapping[str, NDArray[np.float32]]) -> Written:
-        with _of("worker.write", plan.task):
-            return await self.writer.write(plan, vectors)
 
     async def _settle(self, plans: Sequence[Plan]) -> None:
         """Settle these documents' messages and commit what is complete by now."""
@@ -191,6 +194,13 @@ class Flow:
         self.failpoint("commit")
         await self.consumer.commit(next_offsets)
 
+    async def _look_again(self) -> None:
+        """Take back, now and then, what came late of writers that died; with the end of this process it is left."""
+        while True:
+            await asyncio.sleep(LOOK_AGAIN_SECONDS)
+            for scope, versions in self.late.due().items():
+                await self.writer.take_back(scope, versions)
+
     # ----------------------------------------------------------------------------------- measure
 
     def _measure_freshness(self, plans: Sequence[Plan]) -> None:
@@ -205,29 +215,6 @@ class Flow:
             self._lag_read = self.clock()
             with contextlib.suppress(DependencyError):
                 self.metrics.lag.set(await self.consumer.lag())
-
-
-def _of(name: str, task: Task) -> contextlib.AbstractContextManager[object]:
-    return of_document(
-        name,
-        task.message.document,
-        partition=task.position.partition,
-        offset=task.position.offset,
-        traceparent=task.traceparent,
-    )
-
-
-async def side_by_side(calls: Sequence[Callable[[], Awaitable[Result]]]) -> list[Result]:
-    """The results of all calls, in order, a few of them at a time. One batch names no document twice."""
-    gate = asyncio.Semaphore(CONCURRENT_DOCUMENTS)
-
-    async def one(call: Callable[[], Awaitable[Result]]) -> Result:
-        async with gate:
-            return await call()
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(call)) for call in calls]
-    return [task.result() for task in tasks]
 
 
 async def _drain(

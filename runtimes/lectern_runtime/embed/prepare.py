@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 
 from lectern_contract import ids
 from lectern_contract.errors import ConfigurationError, DependencyError, DocumentError
+from lectern_contract.ids import DocumentId
 from lectern_contract.messages import Deleted, DocumentMessage, Put
 from lectern_contract.payload import DocumentRecord, DocumentState, MetadataValue
 from lectern_contract.scope import Scope
@@ -26,8 +29,10 @@ from lectern_runtime.embed.chunk import ChunkRules, ChunkText, chunk
 from lectern_runtime.embed.masking import Masking
 from lectern_runtime.embed.parsed import MAX_TITLE, ParsedDocument
 from lectern_runtime.embed.sandbox import Parser
+from lectern_runtime.embed.side_by_side import side_by_side
 from lectern_runtime.failpoints import Failpoint
 from lectern_runtime.ports import BlobStore, Embedder, Position, VectorStore
+from lectern_runtime.telemetry.document_work import of_document
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 
 Result = TypeVar("Result")
@@ -127,13 +132,23 @@ class Preparer:
     metrics: WorkerMetrics
     failpoint: Failpoint
 
-    async def prepare(self, task: Task) -> Plan:
-        """The plan for a task. Raises `ConfigurationError` only: then no document can be prepared."""
-        before: DocumentRecord | None = None
+    async def records(self, batch: Sequence[Task]) -> dict[str, DocumentRecord]:
+        """The records that the store has of a batch, by document, in one call for each partition of readers."""
+        by_scope: dict[Scope, list[DocumentId]] = {}
+        for task in batch:
+            by_scope.setdefault(task.scope, []).append(task.message.document.id)
+        calls = [partial(self._records, scope, documents) for scope, documents in by_scope.items()]
+        return {document: record for found in await side_by_side(calls) for document, record in found.items()}
+
+    async def _records(self, scope: Scope, documents: Sequence[DocumentId]) -> Mapping[DocumentId, DocumentRecord]:
+        return await self.attempts.patient(lambda: self.store.get_records(self.collection, scope, documents))
+
+    async def prepare(self, task: Task, before: DocumentRecord | None) -> Plan:
+        """The plan for a task whose document has the record `before`.
+
+        Raises `ConfigurationError` only: then no document can be prepared.
+        """
         try:
-            before = await self.attempts.patient(
-                lambda: self.store.get_record(self.collection, task.scope, task.message.document.id)
-            )
             if before is not None and before.version >= task.version:
                 return Plan(task, before, settled=True)
             if isinstance(task.message, Deleted):
@@ -224,6 +239,17 @@ class Preparer:
                 stage="fetch",
                 reason="TooLarge",
             )
+
+
+def of_task(name: str, task: Task) -> AbstractContextManager[object]:
+    """Work on one task, as span `name` of its document's trace."""
+    return of_document(
+        name,
+        task.message.document,
+        partition=task.position.partition,
+        offset=task.position.offset,
+        traceparent=task.traceparent,
+    )
 
 
 class _NotNow(Exception):

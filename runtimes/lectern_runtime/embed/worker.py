@@ -23,7 +23,8 @@ from lectern_runtime import topics
 from lectern_runtime.embed.attempts import Attempts
 from lectern_runtime.embed.chunk import ChunkRules
 from lectern_runtime.embed.epoch import epoch_of
-from lectern_runtime.embed.flow import Flow
+from lectern_runtime.embed.flow import TAKEN_OVER, Flow
+from lectern_runtime.embed.late import Late
 from lectern_runtime.embed.masking import Masking
 from lectern_runtime.embed.parked import Parked
 from lectern_runtime.embed.prepare import Preparer
@@ -143,14 +144,15 @@ class Worker:
     def _flow(
         self, consumer: Consumer, parser: Parser, info: EmbedderInfo, epoch: int, *, until_caught_up: bool
     ) -> Flow:
-        settings = self._settings
+        settings, late = self._settings, Late(TAKEN_OVER, self._monotonic)
         return Flow(
             consumer=consumer,
             reading=Reading(settings.namespace, settings.knowledge_base, epoch, self._metrics),
             preparer=self._preparer(parser, info),
             vectorizer=Vectorizer(self._embedder, info, self._cache, self._attempts, self._metrics, self._failpoint),
-            writer=self._writer(),
+            writer=self._writer(late),
             parked=Parked(settings.max_attempts, self._attempts.retries.delay, self._monotonic),
+            late=late,
             attempts=self._attempts,
             metrics=self._metrics,
             failpoint=self._failpoint,
@@ -184,7 +186,7 @@ class Worker:
             prefix=embedder.document_prefix,
         )
 
-    def _writer(self) -> Writer:
+    def _writer(self, late: Late) -> Writer:
         kb = (self._settings.namespace, self._settings.knowledge_base)
         return Writer(
             collection=self.collection,
@@ -194,6 +196,7 @@ class Worker:
             log=self._log,
             store=self._store,
             sparse=self._sparse,
+            late=late,
             attempts=self._attempts,
             metrics=self._metrics,
             failpoint=self._failpoint,

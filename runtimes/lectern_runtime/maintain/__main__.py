@@ -1,4 +1,4 @@
-"""Dead letters as a program: `python -m lectern_runtime.maintain list | show | replay | drop`.
+"""Dead letters as a program: `python -m lectern_runtime.maintain list | show | replay | drop`; `rewind` has its own.
 
 Run it where a worker runs, since settings and secrets are there, for instance by
 `kubectl exec deploy/NAME-worker -- python -m lectern_runtime.maintain list`. The output is one line, or with --json one
@@ -13,7 +13,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,8 +22,9 @@ from lectern_contract.settings import WorkerSettings
 from lectern_runtime import programs
 from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
+from lectern_runtime.maintain import rewind_program
 from lectern_runtime.maintain.dead_letters import DeadLetters, Filter, Heard, Letter, Look, nobody_hears
-from lectern_runtime.moments import rfc3339
+from lectern_runtime.moments import rfc3339, seconds_of
 from lectern_runtime.telemetry import logging as log_lines
 
 ACTS = ("list", "show", "replay", "drop")
@@ -32,9 +32,12 @@ ACTS = ("list", "show", "replay", "drop")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what is asked; the exit status of the process."""
-    options = _parser().parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else list(arguments)
     log_lines.configure("WARNING")
     try:
+        if given[:1] == ["rewind"]:
+            return rewind_program.main(given[1:])
+        options = _parser().parse_args(given)
         wanted = filter_of(options.act, options.source, options.reason, options.uri, options.since)
         loaded = programs.load_settings(options.settings, WorkerSettings)
         sys.stdout.write(asyncio.run(act(loaded, options.act, wanted, data_dir=options.data_dir, as_json=options.json)))
@@ -59,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def filter_of(act: str, source: str | None, reason: str | None, uri: str | None, since: str | None) -> Filter:
     """The letters that the options mean; raises `ConfigurationError` for what can hardly be meant."""
-    wanted = Filter(source, reason, uri, _moment(since))
+    wanted = Filter(source, reason, uri, None if since is None else seconds_of(since, "--since"))
     if act == "drop" and wanted == Filter():
         raise ConfigurationError("drop needs --source, --reason, --uri or --since: all letters are seldom meant")
     return wanted
@@ -118,18 +121,6 @@ def _all(letter: Letter) -> list[str]:
         f"    stage {body.stage}, {body.attempts} attempts, partition {document.tenant}/{document.access_level}, "
         f"message {body.origin_partition}/{body.origin_offset}",
     ]
-
-
-def _moment(text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ConfigurationError(f"--since {text}: no moment; write it like 2026-11-21T08:00:00Z") from error
-    if moment.tzinfo is None:
-        raise ConfigurationError(f"--since {text}: it has no time zone; write it like 2026-11-21T08:00:00Z")
-    return moment.timestamp()
 
 
 if __name__ == "__main__":

@@ -145,7 +145,8 @@ class DeadLetters:
 
     async def _is_open(self, letter: Letter) -> bool:
         document = letter.body.message.document
-        record = await self._store.get_record(self._collection, Scope.of_writer(document.partition), document.id)
+        scope = Scope.of_writer(document.partition)
+        record = (await self._store.get_records(self._collection, scope, [document.id])).get(document.id)
         failed = record is not None and record.state is DocumentState.FAILED
         return failed and record is not None and record.version & ids.MAX_OFFSET == letter.body.origin_offset
 

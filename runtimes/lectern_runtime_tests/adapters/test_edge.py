@@ -35,8 +35,8 @@ from lectern_runtime_tests.contracts.vector_version_contract import (
     DiesBeforeItReads,
     VectorVersionContract,
     chunks_of,
+    hides_and_removes_what_came_late,
     seen,
-    shows_nothing_that_came_late,
 )
 
 WRITER = """
@@ -71,11 +71,11 @@ async def store(quick_path: Path) -> AsyncIterator[EdgeStore]:
     await opened.close()
 
 
-async def test_what_a_dead_writer_left_is_never_found(quick_path: Path) -> None:
+async def test_what_a_dead_writer_left_is_never_found_and_can_be_removed(quick_path: Path) -> None:
     died = DiesBeforeItReads()
     store = await EdgeStore.open(quick_path, failpoint=died)
     await store.ensure_collection(SPEC)
-    await shows_nothing_that_came_late(store, died)
+    await hides_and_removes_what_came_late(store, died)
     await store.close()
 
 
@@ -89,7 +89,7 @@ async def write_random(store: EdgeStore, count: int, seed: int) -> None:
         weights = tuple(float(weight) for weight in chance.uniform(0.5, 2.0, size=6))
         chunk = corpus.chunk("a", number, f"text {number}", 1, vector=vector / np.linalg.norm(vector))
         chunks.append(dataclasses.replace(chunk, sparse=SparseVector(terms, weights)))
-    await store.write_document(NAME, corpus.writer(), corpus.record("a", 1, chunks=count), chunks)
+    await corpus.write(store, NAME, corpus.record("a", 1, chunks=count), chunks)
 
 
 def random_question(seed: int) -> SearchRequest:
@@ -305,7 +305,7 @@ async def test_no_acknowledged_document_is_lost_or_half_visible_after_a_kill(
         done = {(uri, version) for what, uri, version in events if what == "done"}
         again = await EdgeStore.open(quick_path)
         for uri, version in sorted(done, key=lambda each: each[1]):
-            record = await again.get_record(NAME, corpus.writer(), corpus.doc(uri))
+            record = await corpus.stored(again, NAME, uri)
             assert record is not None
             assert record.version >= version
             newest[uri] = version

@@ -8,16 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qdrant_client import models
 
 from lectern_contract.collection import FALLBACK_SHARD_KEY, ShardBy
 from lectern_contract.payload import INDEXED
 from lectern_contract.scope import Scope
 from lectern_runtime.adapters import qdrant_filters, qdrant_points
 from lectern_runtime.adapters.qdrant_routes import route_of, routes
-from lectern_runtime.ports import Chunk, CollectionSpec
+from lectern_runtime.ports import Chunk, CollectionSpec, DocumentWrite
 from lectern_runtime_tests.contracts import corpus
 
 SPEC = CollectionSpec("test.kb-g1", corpus.DIMENSIONS, sparse=True, identity="i")
+WAY = routes(corpus.writer(), "Tenant")[0]
 LEVELS = st.lists(st.sampled_from(corpus.LEVELS), min_size=1, unique=True)
 
 
@@ -51,7 +53,7 @@ def test_every_filter_asks_for_tenant_and_level_and_only_for_fields_with_an_inde
         qdrant_filters.chunks_of_scope(scope),
         qdrant_filters.chunks_by_id(scope, ["x"]),
         qdrant_filters.records_of_scope(scope),
-        qdrant_filters.record_of(scope, document),
+        qdrant_filters.records_of(scope, [document]),
         qdrant_filters.chunks_of(scope, document),
         qdrant_filters.older_chunks_of(scope, document, version=3),
         qdrant_filters.overwritable(scope, version=3),
@@ -75,14 +77,32 @@ def test_writes_are_cut_by_size_in_order_and_nothing_is_lost(sizes: list[int]) -
         for number, size in enumerate(sizes)
     ]
     points = [qdrant_points.chunk_point(each, SPEC) for each in chunks]
-    parts = qdrant_points.requests(points, chunks)
-    assert [point for part in parts for point in part] == points
-    weights = [sum(len(point.payload["text"]) * 6 for point in part if point.payload) for part in parts]
-    assert all(weight <= qdrant_points.MOST_BYTES for weight in weights)
-    assert all(parts)
+    write = DocumentWrite(corpus.record("a", 1, chunks=len(chunks)), chunks)
+    steps = qdrant_points.steps(write, SPEC, WAY)
+    requests = list(qdrant_points.requests(steps))
+    assert [step for request in requests for step in request] == steps
+    upserts = [step.operation.upsert for step in steps if isinstance(step.operation, models.UpsertOperation)]
+    upserted = [each.points for each in upserts if isinstance(each, models.PointsList)]
+    assert [point for part in upserted[:-1] for point in part] == points
+    assert [step.failpoint for step in steps[-2:]] == ["delete-older", "record"]
+    assert upserted[-1] == [qdrant_points.record_point(write.record)]
+    for request in requests:
+        assert 0 < sum(step.size for step in request) <= qdrant_points.MOST_BYTES
 
 
 def test_writes_are_cut_by_number() -> None:
     chunks = [chunk(number, "word") for number in range(600)]
-    parts = qdrant_points.requests([qdrant_points.chunk_point(each, SPEC) for each in chunks], chunks)
-    assert [len(part) for part in parts] == [256, 256, 88]
+    steps = qdrant_points.steps(DocumentWrite(corpus.record("a", 1, chunks=600), chunks), SPEC, WAY)
+    assert [[step.points for step in request] for request in qdrant_points.requests(steps)] == [
+        [256],
+        [256],
+        [88, 0, 1],
+    ]
+
+
+def test_small_documents_share_a_request_and_keep_their_order() -> None:
+    writes = [
+        DocumentWrite(corpus.record(f"{number}", 1, chunks=2), [chunk(0, "a"), chunk(1, "b")]) for number in range(99)
+    ]
+    steps = [step for each in writes for step in qdrant_points.steps(each, SPEC, WAY)]
+    assert [len(request) for request in qdrant_points.requests(steps)] == [85 * 3, 14 * 3]

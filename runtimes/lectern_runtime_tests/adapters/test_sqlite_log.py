@@ -22,6 +22,7 @@ from lectern_runtime.adapters.sqlite_log_file import LogFile, Topic
 from lectern_runtime.errors import LogError, TopicMismatch
 from lectern_runtime.ports import OutgoingRecord, Position
 from lectern_runtime_tests.contracts.log_contract import LogContract, MakeLog, RemoveTopic, after, pairs, records, take
+from lectern_runtime_tests.contracts.rewind_contract import MakeRewindableLog, RewindContract
 
 TOPIC = "lectern.test.kb.documents"
 
@@ -55,6 +56,12 @@ class TestSqliteLog(LogContract):
             (quick_path / "log.sqlite3").unlink()
 
         return remove
+
+
+class TestSqliteRewind(RewindContract):
+    @pytest.fixture
+    def make_log(self, quick_path: Path) -> MakeRewindableLog:
+        return lambda: SqliteLog.open(quick_path / "log.sqlite3")
 
 
 @pytest.fixture

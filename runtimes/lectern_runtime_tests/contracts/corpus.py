@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lectern_contract.ids import DocumentId, chunk_id, document_id, text_digest
 from lectern_contract.payload import ChunkPayload, DocumentRecord, DocumentState, MetadataValue
 from lectern_contract.scope import Partition, Principal, Scope
-from lectern_runtime.ports import Chunk, SearchRequest, SparseVector, VectorStore, WriteResult
+from lectern_runtime.ports import Chunk, DocumentWrite, SearchRequest, SparseVector, VectorStore, WriteResult
 
 DIMENSIONS = 16
 PARTITION = Partition("acme", "public")
@@ -145,7 +145,7 @@ async def put(
         chunk(uri, number, text, version, partition=partition, metadata=metadata) for number, text in enumerate(texts)
     ]
     written = record(uri, version, partition=partition, chunks=len(chunks))
-    return await store.write_document(collection, writer(partition), written, chunks)
+    return await write(store, collection, written, chunks)
 
 
 async def delete(
@@ -153,7 +153,7 @@ async def delete(
 ) -> WriteResult:
     """Write the deletion of a document."""
     gone = record(uri, version, partition=partition, state=DocumentState.DELETED)
-    return await store.write_document(collection, writer(partition), gone, [])
+    return await write(store, collection, gone)
 
 
 def hybrid(text: str, *, candidates: int = 50, limit: int = 10, rrf_k: int = 2, weight: float = 1.5) -> SearchRequest:
@@ -169,3 +169,17 @@ def by_meaning(text: str, *, limit: int = 10) -> SearchRequest:
 def by_terms(text: str, *, limit: int = 10) -> SearchRequest:
     """A sparse search for a text."""
     return SearchRequest("Sparse", None, sparse(text), limit, limit, 2, 1.0)
+
+
+async def write(
+    store: VectorStore, collection: str, written: DocumentRecord, chunks: Sequence[Chunk] = ()
+) -> WriteResult:
+    """Write one document in its own partition."""
+    scope = writer(Partition(written.tenant, written.access_level))
+    (result,) = await store.write_documents(collection, scope, [DocumentWrite(written, chunks)])
+    return result
+
+
+async def stored(store: VectorStore, collection: str, uri: str) -> DocumentRecord | None:
+    """The record of a document as its writer sees it."""
+    return (await store.get_records(collection, writer(), [doc(uri)])).get(doc(uri))

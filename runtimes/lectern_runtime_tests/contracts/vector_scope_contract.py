@@ -10,7 +10,7 @@ import pytest
 from lectern_contract.errors import ScopeDenied
 from lectern_contract.ids import text_digest
 from lectern_contract.scope import Partition, Scope
-from lectern_runtime.ports import CollectionInfo, SearchRequest, VectorStore
+from lectern_runtime.ports import CollectionInfo, DocumentWrite, SearchRequest, VectorStore
 from lectern_runtime_tests.contracts import corpus
 from lectern_runtime_tests.contracts.vector_store_contract import NAME, SPEC
 
@@ -117,7 +117,7 @@ class VectorScopeContract:
         await corpus.put(store, NAME, "mine", ["alpha"])
         mine = corpus.doc("mine")
         for stranger in (corpus.writer(OTHER), corpus.writer(SECRET), corpus.reader("rival")):
-            assert await store.get_record(NAME, stranger, mine) is None
+            assert await store.get_records(NAME, stranger, [mine]) == {}
             assert await store.known_vectors(NAME, stranger, mine) == {}
             assert list(await store.list_records(NAME, stranger, after=None, limit=10)) == []
         assert set(await store.known_vectors(NAME, corpus.writer(), mine)) == {text_digest("alpha")}
@@ -140,15 +140,15 @@ class VectorScopeContract:
         foreign = corpus.chunk("a", 0, "alpha", 1, partition=partition)
         record = corpus.record("a", 1, partition=partition, chunks=1)
         with pytest.raises(ScopeDenied):
-            await store.write_document(NAME, corpus.writer(), record, [foreign])
+            await store.write_documents(NAME, corpus.writer(), [DocumentWrite(record, [foreign])])
         own = corpus.record("a", 1, chunks=1)
         with pytest.raises(ScopeDenied):
-            await store.write_document(NAME, corpus.writer(), own, [foreign])
+            await store.write_documents(NAME, corpus.writer(), [DocumentWrite(own, [foreign])])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
 
     async def test_a_scope_of_several_levels_cannot_write(self, store: VectorStore) -> None:
         with pytest.raises(ScopeDenied, match="exactly one"):
-            await store.write_document(NAME, corpus.reader(), corpus.record("a", 1), [])
+            await store.write_documents(NAME, corpus.reader(), [DocumentWrite(corpus.record("a", 1), [])])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
 
     async def test_the_same_uri_in_two_partitions_is_two_documents(self, store: VectorStore) -> None:

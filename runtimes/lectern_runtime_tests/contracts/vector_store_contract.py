@@ -20,6 +20,7 @@ from lectern_runtime.errors import CollectionMismatch, CollectionUnknown, StoreE
 from lectern_runtime.ports import (
     CollectionInfo,
     CollectionSpec,
+    DocumentWrite,
     Scores,
     SearchRequest,
     SparseVector,
@@ -80,9 +81,9 @@ class VectorStoreContract:
         document, scope, name = corpus.doc("a"), corpus.writer(), "test.unknown"
         calls: list[Callable[[], Awaitable[object]]] = [
             lambda: store.search(name, scope, corpus.hybrid("alpha")),
-            lambda: store.get_record(name, scope, document),
+            lambda: store.get_records(name, scope, [document]),
             lambda: store.known_vectors(name, scope, document),
-            lambda: store.write_document(name, scope, corpus.record("a", 1), []),
+            lambda: store.write_documents(name, scope, [DocumentWrite(corpus.record("a", 1))]),
             lambda: store.list_records(name, scope, after=None, limit=1),
             lambda: store.count_documents(name),
             lambda: store.point_alias("test.kb", name),
@@ -102,7 +103,7 @@ class VectorStoreContract:
             assert await again.describe(NAME) == CollectionInfo(SPEC, 2, 1)
             assert await again.aliases() == {"test.kb": NAME}
             assert await again.search("test.kb", corpus.reader(), corpus.hybrid("alpha")) == before
-            assert await again.get_record(NAME, corpus.writer(), corpus.doc("a")) == corpus.record("a", 1, chunks=2)
+            assert await corpus.stored(again, NAME, "a") == corpus.record("a", 1, chunks=2)
         finally:
             await again.close()
 
@@ -134,7 +135,7 @@ class VectorStoreContract:
 
     async def test_a_hit_carries_its_whole_payload(self, store: VectorStore) -> None:
         written = corpus.chunk("a", 0, "alpha", 7, metadata={"lang": "de", "year": 2026, "draft": False})
-        await store.write_document(NAME, corpus.writer(), corpus.record("a", 7, chunks=1), [written])
+        await corpus.write(store, NAME, corpus.record("a", 7, chunks=1), [written])
         (hit,) = await store.search(NAME, corpus.reader(), corpus.hybrid("alpha"))
         assert (hit.id, hit.payload) == (written.id, written.payload)
 
@@ -240,7 +241,7 @@ class VectorStoreContract:
     async def test_a_collection_without_term_weights_answers_by_meaning(self, store: VectorStore) -> None:
         await store.ensure_collection(DENSE_ONLY)
         written = corpus.chunk("a", 0, "alpha", 1, with_sparse=False)
-        await store.write_document(DENSE_ONLY.name, corpus.writer(), corpus.record("a", 1, chunks=1), [written])
+        await corpus.write(store, DENSE_ONLY.name, corpus.record("a", 1, chunks=1), [written])
         hits = await store.search(DENSE_ONLY.name, corpus.reader(), corpus.by_meaning("alpha"))
         assert [hit.id for hit in hits] == [written.id]
 
@@ -264,7 +265,7 @@ class VectorStoreContract:
         good = corpus.chunk("a", 0, "alpha", 1)
         bad = corpus.chunk("a", 1, "beta", 1, vector=vector)
         with pytest.raises(VectorInvalid, match=str(bad.id)):
-            await store.write_document(NAME, corpus.writer(), corpus.record("a", 1, chunks=2), [good, bad])
+            await corpus.write(store, NAME, corpus.record("a", 1, chunks=2), [good, bad])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
         with pytest.raises(VectorInvalid, match="question"):
             await store.search(NAME, corpus.reader(), dataclasses.replace(corpus.by_meaning("a"), dense=vector))
@@ -286,7 +287,7 @@ class VectorStoreContract:
     ) -> None:
         bad = dataclasses.replace(corpus.chunk("a", 0, "alpha", 1), sparse=vector)
         with pytest.raises(VectorInvalid, match=str(bad.id)):
-            await store.write_document(NAME, corpus.writer(), corpus.record("a", 1, chunks=1), [bad])
+            await corpus.write(store, NAME, corpus.record("a", 1, chunks=1), [bad])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
 
     # --------------------------------------------------------------------------------- catalogue
@@ -309,7 +310,7 @@ class VectorStoreContract:
         for uri in "abc":
             await corpus.put(store, NAME, uri, ["alpha"])
         await corpus.delete(store, NAME, "c", 2)
-        await store.write_document(NAME, corpus.writer(), corpus.record("d", 1, state=DocumentState.FAILED), [])
+        await corpus.write(store, NAME, corpus.record("d", 1, state=DocumentState.FAILED), [])
         counts = await store.count_documents(NAME)
         assert {state: counts.get(state, 0) for state in DocumentState} == {
             DocumentState.INDEXED: 2,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from lectern_contract.ids import version
 from lectern_contract.payload import DocumentState
 from lectern_runtime.errors import StoreError
-from lectern_runtime.ports import CollectionInfo, VectorStore, WriteResult
+from lectern_runtime.ports import CollectionInfo, DocumentWrite, VectorStore, WriteResult
 from lectern_runtime_tests.contracts import corpus
 from lectern_runtime_tests.contracts.vector_store_contract import NAME, SPEC
 
@@ -60,7 +60,7 @@ class VectorVersionContract:
         await corpus.put(store, NAME, "a", ["alpha new"], 2)
         assert await corpus.put(store, NAME, "a", ["x", "y", "z"], 1) == WriteResult(superseded=True)
         assert await seen(store) == chunks_of("a", 2, ["alpha new"])
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == corpus.record("a", 2, chunks=1)
+        assert await corpus.stored(store, NAME, "a") == corpus.record("a", 2, chunks=1)
 
     async def test_a_late_write_after_the_delete_stays_deleted(self, store: VectorStore) -> None:
         await corpus.put(store, NAME, "a", ["alpha"], 1)
@@ -68,7 +68,7 @@ class VectorVersionContract:
         assert await corpus.put(store, NAME, "a", ["alpha", "beta"], 2) == WriteResult(superseded=True)
         assert await seen(store) == set()
         gone = corpus.record("a", 3, state=DocumentState.DELETED)
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == gone
+        assert await corpus.stored(store, NAME, "a") == gone
 
     async def test_redelivery_of_the_same_version_changes_nothing(self, store: VectorStore) -> None:
         for _ in range(3):
@@ -79,9 +79,9 @@ class VectorVersionContract:
     async def test_a_failed_version_has_a_record_and_no_chunks(self, store: VectorStore) -> None:
         await corpus.put(store, NAME, "a", ["alpha"], 1)
         failed = corpus.record("a", 2, state=DocumentState.FAILED).model_copy(update={"reason": "encrypted"})
-        assert await store.write_document(NAME, corpus.writer(), failed, []) == WriteResult(superseded=False)
+        assert await corpus.write(store, NAME, failed) == WriteResult(superseded=False)
         assert await seen(store) == set()
-        assert await store.get_record(NAME, corpus.writer(), corpus.doc("a")) == failed
+        assert await corpus.stored(store, NAME, "a") == failed
 
     async def test_versions_of_later_epochs_are_compared_exactly(self, store: VectorStore) -> None:
         older, newer = version(511, 4), version(511, 5)
@@ -139,8 +139,32 @@ class VectorVersionContract:
             (corpus.record("a", 1, chunks=2), [one, one]),
         ):
             with pytest.raises(StoreError):
-                await store.write_document(NAME, scope, record, chunks)
+                await store.write_documents(NAME, scope, [DocumentWrite(record, chunks)])
+        with pytest.raises(StoreError, match="one document"):
+            await store.write_documents(NAME, scope, [DocumentWrite(corpus.record("a", each)) for each in (1, 2)])
         assert await store.describe(NAME) == CollectionInfo(SPEC, 0, 0)
+
+    async def test_writes_of_one_call_are_judged_one_by_one(self, store: VectorStore) -> None:
+        await corpus.put(store, NAME, "a", ["alpha new"], 3)
+        await corpus.put(store, NAME, "b", ["beta one", "beta two"], 1)
+        writes = [
+            DocumentWrite(corpus.record("a", 2, chunks=2), [corpus.chunk("a", each, "late", 2) for each in range(2)]),
+            DocumentWrite(corpus.record("b", 2, chunks=1), [corpus.chunk("b", 0, "beta new", 2)]),
+            DocumentWrite(corpus.record("c", 1, state=DocumentState.DELETED)),
+            DocumentWrite(corpus.record("d", 1, chunks=1), [corpus.chunk("d", 0, "delta", 1)]),
+        ]
+        for _ in range(2):
+            results = await store.write_documents(NAME, corpus.writer(), writes)
+            assert [each.superseded for each in results] == [True, False, False, False]
+            assert await seen(store, ["a", "b", "c", "d"]) == {
+                ("a", 0, 3, "alpha new"),
+                ("b", 0, 2, "beta new"),
+                ("d", 0, 1, "delta"),
+            }
+        found = await store.get_records(NAME, corpus.writer(), [corpus.doc(each) for each in "abcde"])
+        assert {record.uri: record.version for record in found.values()} == {"a": 3, "b": 2, "c": 1, "d": 1}
+        assert await store.describe(NAME) == CollectionInfo(SPEC, 3, 4)
+        assert await store.get_records(NAME, corpus.writer(), []) == {}
 
     async def test_a_long_document_is_written_and_replaced_whole(self, store: VectorStore) -> None:
         await corpus.put(store, NAME, "a", [f"alpha {number}" for number in range(600)], 1)
@@ -165,8 +189,8 @@ class DiesBeforeItReads:
             raise Died(name)
 
 
-async def shows_nothing_that_came_late(store: VectorStore, died: DiesBeforeItReads) -> None:
-    """The check of a store that `died` was handed to: what a dead writer left is stored and never found."""
+async def hides_and_removes_what_came_late(store: VectorStore, died: DiesBeforeItReads) -> None:
+    """Check a store that `died` was handed to: what a dead writer left is never found, and removed when asked for."""
     await corpus.put(store, NAME, "a", ["alpha one", "alpha two", "alpha three"], 1)
     await corpus.delete(store, NAME, "a", 3)
     await corpus.put(store, NAME, "b", ["alpha b"], 3)
@@ -179,3 +203,7 @@ async def shows_nothing_that_came_late(store: VectorStore, died: DiesBeforeItRea
     assert info is not None
     assert info.chunks == 2 + 2 + 1, "two of a, one of b beside its own, and c"
     assert await seen(store, at_rest=False) == chunks_of("b", 3, ["alpha b"]) | chunks_of("c", 4, ["alpha c"])
+    for _ in range(2):
+        await store.remove_outdated(NAME, corpus.writer(), [corpus.doc(uri) for uri in ("a", "b", "c", "unknown")])
+        assert await seen(store) == chunks_of("b", 3, ["alpha b"]) | chunks_of("c", 4, ["alpha c"])
+    await store.remove_outdated(NAME, corpus.writer(), [])

@@ -20,6 +20,8 @@ from lectern_runtime_tests.telemetry.collector import Collector, collecting
 from lectern_runtime_tests.telemetry.spans import kept, place
 
 CANARY = "the-canary-sings"
+BATCHES = ("worker.embed", "worker.upsert", "worker.commit")
+"""Spans of what is done for several documents at once."""
 OF_ONE_DOCUMENT = {
     "connector.run": "",
     "connector.document": "connector.run",
@@ -35,7 +37,7 @@ OF_ONE_DOCUMENT = {
     "embed": "worker.embed",
     "embeddings stub": "embed",
     "worker.write": "connector.document",
-    "write": "worker.write",
+    "worker.upsert": "connector.document",
     "worker.commit": "connector.document",
     "commit": "worker.commit",
 }
@@ -76,7 +78,7 @@ def test_a_document_of_a_volume_is_one_trace_from_the_run_to_the_commit(
     assert {each.name: collector.parent(each) for each in collector.spans} == OF_ONE_DOCUMENT
     assert len({each.trace for each in collector.spans}) == 1
     document = collector.one("connector.document")
-    assert [collector.one(name).links for name in ("worker.embed", "worker.commit")] == [(document.span,)] * 2
+    assert [collector.one(name).links for name in BATCHES] == [(document.span,)] * 3
     services = {each.service for each in collector.spans if each.name.startswith("connector.")}
     assert (services, collector.one("worker.write").service) == ({"lectern-connector"}, "lectern-worker")
     assert collector.one("embeddings stub").attributes["gen_ai.usage.input_tokens"] > 0
@@ -98,7 +100,7 @@ async def test_the_work_of_a_batch_links_to_each_document_and_events_carry_their
 
     documents = {place(span).span_id for span in spans.all() if span.name == "connector.document"}
     assert len(documents) == 2
-    for name in ("worker.embed", "worker.commit"):
+    for name in BATCHES:
         assert {link.context.span_id for link in spans.one(name).links} == documents, name
     written = {f"{place(span).span_id:016x}" for span in spans.all() if span.name == "worker.write"}
     assert {str(each.traceparent).split("-")[2] for each in said} == {f"{each:016x}" for each in documents}

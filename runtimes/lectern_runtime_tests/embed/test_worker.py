@@ -14,12 +14,11 @@ import pytest
 from lectern_contract import names, settings
 from lectern_contract.messages import Deleted, Put
 from lectern_contract.names import Topic
-from lectern_contract.payload import DocumentRecord
 from lectern_contract.scope import Partition, Scope
 from lectern_runtime.embed.parsed import ParsedDocument
 from lectern_runtime.embed.prepare import title_of
 from lectern_runtime.embed.worker import Worker
-from lectern_runtime.ports import SearchRequest, Vectors, WriteResult
+from lectern_runtime.ports import DocumentWrite, SearchRequest, Vectors, WriteResult
 from lectern_runtime.sparse import SparseEncoder
 from lectern_runtime_tests.embed.worker_world import LONG, Wrapped
 from lectern_runtime_tests.pipeline import (
@@ -291,14 +290,14 @@ async def test_a_document_that_moves_to_other_readers_leaves_the_old_ones_first(
     await pipe.sync(partition=settings.PartitionSettings(tenant="acme", access_level="internal"))
     ended: list[str] = []
 
-    async def write_document(collection: str, scope: Scope, record: DocumentRecord, chunks: Any) -> WriteResult:
-        if record.state is DELETED:
+    async def write_documents(collection: str, scope: Scope, writes: Sequence[DocumentWrite]) -> Sequence[WriteResult]:
+        if any(each.record.state is DELETED for each in writes):
             await asyncio.sleep(0.05)
-        result = await pipe.store.write_document(collection, scope, record, chunks)
-        ended.append(f"{record.access_level} {record.state.value}")
-        return result
+        results = await pipe.store.write_documents(collection, scope, writes)
+        ended.extend(f"{each.record.access_level} {each.record.state.value}" for each in writes)
+        return results
 
-    await pipe.index(store=Wrapped(pipe.store, write_document=write_document))
+    await pipe.index(store=Wrapped(pipe.store, write_documents=write_documents))
 
     assert ended == ["public Deleted", "internal Indexed"]
     assert list(await pipe.content()) == ["internal:a.md"]

@@ -86,7 +86,7 @@ async def test_a_model_with_a_smaller_limit_than_it_says_costs_only_the_long_doc
     assert (await pipe.content()).keys() == {"public:short.md"}
 
 
-@pytest.mark.parametrize("method", ["write_document", "get_record"])
+@pytest.mark.parametrize("method", ["write_documents", "get_records"])
 async def test_a_store_that_is_away_is_waited_for_and_nothing_is_given_up(pipe: Pipeline, method: str) -> None:
     failing = Failing(getattr(pipe.store, method), 50, StoreError("the store is away"))
     await pipe.publish(await pipe.put("a.md", "text"))
@@ -105,10 +105,10 @@ async def test_a_log_that_is_away_is_waited_for(pipe: Pipeline) -> None:
 
 async def test_stop_ends_a_worker_that_waits_for_a_store(pipe: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lectern_runtime.embed.flow.DRAIN_SECONDS", 0.1)
-    away = Failing(pipe.store.write_document, 10**9, StoreError("away"))
+    away = Failing(pipe.store.write_documents, 10**9, StoreError("away"))
     await pipe.publish(await pipe.put("a.md", "text"))
     stop = asyncio.Event()
-    worker = pipe.worker(store=Wrapped(pipe.store, write_document=away), sleep=asyncio.sleep)
+    worker = pipe.worker(store=Wrapped(pipe.store, write_documents=away), sleep=asyncio.sleep)
     running = asyncio.create_task(worker.run(stop))
     while away.left == 10**9:
         await asyncio.sleep(0.01)

@@ -39,6 +39,7 @@ from lectern_runtime.ports import (
     AnswerPiece,
     Chunk,
     CollectionSpec,
+    DocumentWrite,
     EmbedderInfo,
     GenerationRequest,
     OutgoingRecord,
@@ -200,7 +201,7 @@ class World:
         collection = await self.store.resolve_alias(names.alias(NAMESPACE, kb))
         assert collection is not None
         record = DocumentRecord(**shared, state=DocumentState.INDEXED, sha256="ab" * 32, chunks=len(chunks))
-        await self.store.write_document(collection, Scope.of_writer(partition), record, chunks)
+        await self.store.write_documents(collection, Scope.of_writer(partition), [DocumentWrite(record, chunks)])
         return document
 
     async def tell(self, uri: str, change: Change, *, partition: Partition = ACME, kb: str = "guides") -> None:
