@@ -31,7 +31,7 @@ AHEAD = 2_000
 """How far production goes ahead of the workers at most."""
 TICK_SECONDS = 0.3
 DRAIN_SECONDS = 300.0
-PER_BATCH = frozenset({"embed", "event", "commit"})
+PER_BATCH = frozenset({"embed", "upsert", "delete-older", "record", "read-back", "withdraw-late", "event", "commit"})
 STORE_SHARE, BROKER_SHARE, REPLACED_SHARE, ARMED_SHARE, CUT_SHARE = 0.20, 0.06, 0.10, 0.75, 0.2
 SIGKILLED = -9
 
