@@ -59,3 +59,14 @@ def test_differences_name_their_place() -> None:
         "gone is missing",
         "new is there but should not be",
     ]
+
+
+def test_settings_that_only_a_condition_tells_of_are_digests_even_without_a_letter() -> None:
+    def told(wanted: str) -> list[Seen]:
+        body = owner("n1", 2)
+        message = f"1 of 1 pods run other settings than the spec asks for (worker has a1b2c3d4e5, not {wanted})"
+        conditions = [{"type": "ConfigApplied", "status": "False", "reason": "SettingsPending", "message": message}]
+        return [Seen(body.plural, {**body.body, "status": {"conditions": conditions}}, body.first)]
+
+    first, second = (golden.masked_state(told(wanted), "n1") for wanted in ("f00dfeed12", "2348185121"))
+    assert golden.differences(first, second) == []

@@ -18,6 +18,7 @@ from e2e.faults.rules import DIGEST, masked
 
 TIME = re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
+TOLD = re.compile(r"\bhas ([0-9a-f]{10}), not ([0-9a-f]{10})\b")
 DIGEST_PREFIX = 8
 METADATA = ("annotations", "labels", "name", "ownerReferences", "finalizers", "deletionTimestamp")
 STATUS = {
@@ -49,12 +50,14 @@ def masked_state(objects: Sequence[Seen], namespace: str) -> Golden:
 
 
 def _digests(objects: Sequence[Seen]) -> frozenset[str]:
-    """How the digests begin that are certain: in names, and as whole annotations."""
+    """How the digests begin that are certain: in names, as whole annotations, and as settings that a pod should run."""
     found = set()
     for seen in objects:
         metadata = seen.body["metadata"]
         certain = DIGEST.findall(metadata["name"])
         certain += [value for value in metadata.get("annotations", {}).values() if DIGEST.fullmatch(value)]
+        for condition in seen.body.get("status", {}).get("conditions", ()):
+            certain += [each for pair in TOLD.findall(condition.get("message", "")) for each in pair]
         found |= {each[:DIGEST_PREFIX] for each in certain}
     return frozenset(found)
 
