@@ -39,11 +39,13 @@ from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.api_keys import ApiKeys
 from lectern_runtime.embed.worker import Worker
 from lectern_runtime.embed.write import Done
-from lectern_runtime.ports import BlobStore, Embedder, Log, VectorStore
+from lectern_runtime.ports import BlobStore, Embedder, Log, Reranker, VectorStore
 from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
+from lectern_runtime.signing_keys import SigningKeys
 from lectern_runtime.telemetry.ingest_metrics import ConnectorMetrics, WorkerMetrics
 
 logger = logging.getLogger("lectern.embedded")
@@ -330,7 +332,14 @@ async def _look_at(embedded: Embedded, filling: Filling, *, sources_read: bool) 
 
 async def _served(embedded: Embedded, stack: contextlib.AsyncExitStack) -> ASGIApp:
     """The query API, and beside it the push API where a source is pushed to."""
-    app, receiver = _app(embedded), embedded.plan.receiver
+    signing_keys = compose.open_signing_keys(embedded.plan.query.auth)
+    if signing_keys is not None:
+        stack.push_async_callback(signing_keys.close)
+    reranker = None
+    if embedded.plan.query.reranker is not None:
+        reranker = compose.open_reranker(embedded.plan.query.reranker)
+        stack.push_async_callback(reranker.close)
+    app, receiver = _app(embedded, signing_keys, reranker), embedded.plan.receiver
     if receiver is None or embedded.plan.manifests.sources[receiver.name].spec.suspend:
         return app
     adapters = embedded.adapters
@@ -338,18 +347,22 @@ async def _served(embedded: Embedded, stack: contextlib.AsyncExitStack) -> ASGIA
     return pushing.Beside(await stack.enter_async_context(receiving), app)
 
 
-def _app(embedded: Embedded) -> FastAPI:
+def _app(embedded: Embedded, signing_keys: SigningKeys | None, reranker: Reranker | None) -> FastAPI:
     plan, adapters = embedded.plan, embedded.adapters
     bases = [searched.name for searched in plan.query.knowledge_bases]
     cache = MemoryAnswerCache() if plan.query.cache.exact is not None else None
+    api_keys = plan.query.auth.api_keys_directory
     services = Services(
         stores=dict.fromkeys(bases, adapters.store),
         embedders=dict.fromkeys(bases, adapters.embedder),
         generator=ExtractiveGenerator(plan.query.knowledge_bases[0].sparse_language),
+        reranker=reranker,
         cache=cache,
         log=adapters.log,
         registry=embedded.registry,
         config_hash=config_hash(plan.query),
+        signing_keys=signing_keys,
+        api_keys=ApiKeys(Path(api_keys)) if api_keys is not None else None,
     )
     app = create_app(plan.query, services)
     routes.add(app, embedded)

@@ -42,7 +42,7 @@ def up(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     endpoint: Annotated[str | None, ENDPOINT] = None,
     sync_seconds: Annotated[float, typer.Option(min=1, max=86400, help="Time between looks at the sources.")] = 15,
-    api_keys: Annotated[Path | None, typer.Option(help="Directory of API keys for a source of the kind push.")] = None,
+    api_keys: Annotated[Path | None, typer.Option(help="Directory of API keys, to push and to ask.")] = None,
 ) -> None:
     """Ingest the sources of the resources in one process and keep serving the query API."""
     from rich.console import Console

@@ -59,14 +59,43 @@ def make(
         if source.spec.push is None
     }
     _check_mounts(manifests, mounts)
+    _check_api_keys(manifests, chosen, api_keys)
     return Plan(
         manifests=manifests,
         knowledge_bases=manifests.knowledge_bases,
         connectors=connectors,
         receiver=_receiver(manifests, api_keys),
         endpoint=chosen,
-        query=query_wiring.query_settings(chosen, manifests.knowledge_bases),
+        query=_query(chosen, manifests, api_keys),
     )
+
+
+def _query(endpoint: RagEndpoint, manifests: Manifests, api_keys: Path | None) -> QuerySettings:
+    """Settings of the query API; the keys that the endpoint takes from a Secret lie in `api_keys` here."""
+    settings = query_wiring.query_settings(endpoint, manifests.knowledge_bases)
+    named = endpoint.spec.auth.api_keys_secret_ref is not None
+    directory = str(api_keys.resolve()) if named and api_keys is not None else None
+    auth = settings.auth.model_copy(update={"api_keys_directory": directory})
+    reranker = settings.reranker if _within_reach(endpoint) else None
+    return settings.model_copy(update={"auth": auth, "reranker": reranker})
+
+
+def _within_reach(endpoint: RagEndpoint) -> bool:
+    """Whether the reranker runs elsewhere and needs no Secret; of another one `pending.unread` tells."""
+    external = endpoint.spec.reranker.server.external if endpoint.spec.reranker else None
+    return external is not None and not external.api_key_secret_ref and not external.ca_secret_ref
+
+
+def _check_api_keys(manifests: Manifests, endpoint: RagEndpoint, api_keys: Path | None) -> None:
+    """Refuse a directory of API keys that nothing would read, or that is none."""
+    pushed = any(source.spec.push is not None for source in manifests.sources.values())
+    if api_keys is not None and not pushed and endpoint.spec.auth.api_keys_secret_ref is None:
+        raise ConfigurationError(
+            f"--api-keys {api_keys}: no source is of the kind push, and RagEndpoint/{endpoint.name} has no "
+            "spec.auth.apiKeysSecretRef; leave it out"
+        )
+    if api_keys is not None and not api_keys.is_dir():
+        raise ConfigurationError(f"--api-keys {api_keys}: not a directory; make it and put the files of the keys there")
 
 
 def _receiver(manifests: Manifests, api_keys: Path | None) -> ReceiverSettings | None:
@@ -75,10 +104,6 @@ def _receiver(manifests: Manifests, api_keys: Path | None) -> ReceiverSettings |
     if len(pushed) > 1:
         names = ", ".join(sorted(source.name for source in pushed))
         raise ConfigurationError(f"one process takes documents for one source of the kind push, found {names}")
-    if api_keys is not None and not pushed:
-        raise ConfigurationError(f"--api-keys {api_keys}: no source is of the kind push; leave it out")
-    if api_keys is not None and not api_keys.is_dir():
-        raise ConfigurationError(f"--api-keys {api_keys}: not a directory; make it and put the files of the keys there")
     if not pushed:
         return None
     source = pushed[0]

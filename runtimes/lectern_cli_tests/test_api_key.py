@@ -74,6 +74,19 @@ def test_a_push_source_is_received_for_with_the_keys_of_the_command_line(tmp_pat
     assert made.receiver.api_keys_directory == str(keys)
     assert without.receiver is not None
     assert without.receiver.api_keys_directory is None
+    assert made.query.auth.api_keys_directory is None
+
+
+def test_an_endpoint_that_takes_api_keys_takes_those_of_the_command_line(tmp_path: Path) -> None:
+    rag = ENDPOINT.replace("[guides]}", "[guides], auth: {apiKeysSecretRef: {name: keys}}}")
+    found = read(tmp_path, kb=KB, source=SOURCE, rag=rag)
+    keys = tmp_path / "keys"
+    keys.mkdir()
+
+    made = plan.make(found, mounts={"files": tmp_path}, endpoint=None, api_keys=keys)
+    without = plan.make(found, mounts={"files": tmp_path}, endpoint=None)
+
+    assert (made.query.auth.api_keys_directory, without.query.auth.api_keys_directory) == (str(keys), None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lectern_cli import manifests, plan
+from lectern_cli import manifests, plan, statuses
 from lectern_cli_tests.test_manifests import ENDPOINT, KB, SOURCE, write
 from lectern_contract.errors import ConfigurationError
 from lectern_contract.source_settings import DirectorySource
@@ -57,3 +57,29 @@ def test_a_mount_is_written_claim_equals_directory(text: str) -> None:
 def test_a_claim_cannot_be_mounted_twice() -> None:
     with pytest.raises(ConfigurationError, match="mounted twice"):
         plan.parse_mounts(["a=/x", "a=/y"])
+
+
+EXTERNAL = "external: {protocol: TEI, url: 'http://judge'"
+
+
+@pytest.mark.parametrize(
+    ("server", "url", "untold"),
+    [
+        (EXTERNAL + "}", "http://judge", ""),
+        (EXTERNAL + ", apiKeySecretRef: {name: s, key: k}}", None, "spec.reranker.server.external.apiKeySecretRef"),
+        (EXTERNAL + ", caSecretRef: {name: s, key: k}}", None, "spec.reranker.server.external.caSecretRef"),
+        ("managed: {replicas: 1}", None, "spec.reranker.server.managed"),
+    ],
+    ids=["within reach", "behind a key", "behind a certificate", "run by the operator"],
+)
+def test_a_reranker_is_asked_where_it_is_within_reach_and_told_as_unused_where_not(
+    tmp_path: Path, server: str, url: str | None, untold: str
+) -> None:
+    spec = f"spec: {{reranker: {{model: m, server: {{{server}}}}}, "
+    found = read(tmp_path, kb=KB, source=SOURCE, rag=ENDPOINT.replace("spec: {", spec))
+
+    made = plan.make(found, mounts={"files": tmp_path}, endpoint=None)
+
+    assert (made.query.reranker.url if made.query.reranker else None) == url
+    told = statuses.spec_honored(made.endpoint).message
+    assert told == (f"this release does not act on: {untold}" if untold else "")

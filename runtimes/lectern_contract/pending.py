@@ -48,8 +48,6 @@ UNUSED: Mapping[str, Mapping[str, Stage]] = {
     "KnowledgeBase": {},
     "IngestionSource": {},
     "RagEndpoint": {
-        "spec.auth.apiKeysSecretRef": Stage.D,
-        "spec.auth.jwt": Stage.D,
         "spec.cache.exact.staleSeconds": Stage.D,
         "spec.cache.redis": Stage.D,
         "spec.cache.semantic": Stage.D,
@@ -57,7 +55,6 @@ UNUSED: Mapping[str, Mapping[str, Stage]] = {
         "spec.generation": Stage.D,
         "spec.jobs": Stage.D,
         "spec.rateLimit": Stage.D,
-        "spec.reranker": Stage.D,
         "spec.resilience.circuitBreaker": Stage.D,
         "spec.resilience.fallbacks": Stage.D,
         "spec.retrieval.followUps": Stage.D,
@@ -68,27 +65,18 @@ UNUSED: Mapping[str, Mapping[str, Stage]] = {
 
 UNREAD_SETTINGS: Mapping[str, Stage] = {
     "AnswerCacheSettings.semantic": Stage.D,
-    "AuthSettings.jwt": Stage.D,
     "ExactCacheSettings.stale_seconds": Stage.D,
     "GenerationSettings.context_window": Stage.D,
     "GenerationSettings.fallback": Stage.D,
     "GenerationSettings.prompt_file": Stage.D,
     "GenerationSettings.temperature": Stage.D,
     "JobsSettings.result_ttl_seconds": Stage.D,
-    "JwtSettings.access_levels_claim": Stage.D,
-    "JwtSettings.audience": Stage.D,
-    "JwtSettings.issuer": Stage.D,
-    "JwtSettings.jwks_url": Stage.D,
-    "JwtSettings.scopes_claim": Stage.D,
-    "JwtSettings.tenant_claim": Stage.D,
     "LanguageModelSettings.cache_salt_file": Stage.D,
     "QuerySettings.cors_allow_origins": Stage.D,
     "QuerySettings.jobs": Stage.D,
     "QuerySettings.rate_limit": Stage.D,
-    "QuerySettings.reranker": Stage.D,
     "RateLimitSettings.burst": Stage.D,
     "RateLimitSettings.requests_per_minute": Stage.D,
-    "RerankerSettings.deadline_milliseconds": Stage.D,
     "ResilienceSettings.failure_threshold": Stage.D,
     "ResilienceSettings.fallbacks": Stage.D,
     "ResilienceSettings.open_seconds": Stage.D,
@@ -103,13 +91,29 @@ UNREAD_SETTINGS: Mapping[str, Stage] = {
 EMBEDDED = frozenset({"spec.generations.retain"})
 """What the embedded mode acts on already, though the operator does not."""
 
+CLUSTER_ONLY: Mapping[str, tuple[str, ...]] = {
+    "KnowledgeBase": (),
+    "IngestionSource": (),
+    "RagEndpoint": (
+        "spec.reranker.server.external.apiKeySecretRef",
+        "spec.reranker.server.external.caSecretRef",
+        "spec.reranker.server.managed",
+    ),
+}
+"""What the embedded mode cannot act on: it runs no servers and has no Secrets."""
+
 
 def unread(resource: AnyResource, *, embedded: bool = False) -> tuple[str, ...]:
-    """Return the entries of `PENDING` and `UNUSED` that `resource` sets to something else than their default."""
+    """Return the entries of `PENDING` and `UNUSED` that `resource` sets to something else than their default.
+
+    In the embedded mode those of `CLUSTER_ONLY` too, and not those of `EMBEDDED`.
+    """
     whole = UNUSED[resource.kind_name]
     parts = [path for path in PENDING[resource.kind_name] if not any(path.startswith(f"{part}.") for part in whole)]
-    named = sorted({*parts, *whole} - (EMBEDDED if embedded else frozenset()))
-    return tuple(path for path in named if _is_set(resource.spec, path.split(".")[1:]))
+    named = {*parts, *whole}
+    if embedded:
+        named = (named - EMBEDDED) | {*CLUSTER_ONLY[resource.kind_name]}
+    return tuple(path for path in sorted(named) if _is_set(resource.spec, path.split(".")[1:]))
 
 
 def covers(kind: str, path: str) -> bool:

@@ -397,6 +397,16 @@ class Embedder(Protocol):
         """Release the model."""
 
 
+class Reranker(Protocol):
+    """A cross-encoder that reads a question together with a passage. What it has no room for, it reads no further."""
+
+    async def scores(self, question: str, passages: Sequence[str]) -> Sequence[float]:
+        """One number for each passage, in order: finite, 0 to 1, higher is better; raises `DependencyError`."""
+
+    async def close(self) -> None:
+        """Release the model."""
+
+
 class EmbeddingCache(Protocol):
     """One tier of vectors that were computed before, by a key that says text and model."""
 

@@ -65,7 +65,8 @@ class Retrieval(SpecModel):
     ] = Field(default="1.5", description="Weight of the term search against 1 for the vector search, in Hybrid mode.")
     min_score: Unit = Field(
         default="0.3",
-        description="Lowest support, from 0 to 1, that the best passage must give; below it the question is refused.",
+        description="Lowest support, from 0 to 1, that the best passage must give; below it the question is refused. "
+        "Support is judged on what the searches found: a reranker changes the order of passages and not their support.",
     )
     context_token_budget: int = Field(
         default=2048, ge=128, le=1_000_000, description="Most tokens of passages that the generator is given."
@@ -132,7 +133,12 @@ class Reranker(SpecModel):
     model: ModelName = Field(description="Name of the model.")
     revision: ShortText = Field(default="main", description="Revision of the model; pin a commit in production.")
     server: RerankerServer = Field(description="Who runs the model.")
-    candidates: int = Field(default=50, ge=1, le=500, description="Passages that are scored again.")
+    candidates: int = Field(
+        default=50,
+        ge=1,
+        le=500,
+        description="Passages that are scored again; retrieval.candidates bounds how many each knowledge base gives.",
+    )
     deadline_milliseconds: int = Field(
         default=200, ge=1, le=60000, description="Time after which the fused order is used and the answer is flagged."
     )
@@ -263,8 +269,12 @@ class Claims(SpecModel):
     """Which claims of a token say what."""
 
     tenant: ShortText = Field(default="tenant", description="Claim that names the tenant.")
-    access_levels: ShortText = Field(default="access_levels", description="Claim that lists the access levels.")
-    scopes: ShortText = Field(default="scope", description="Claim that lists the scopes.")
+    access_levels: ShortText = Field(
+        default="access_levels", description="Claim that lists the access levels; one may stand alone."
+    )
+    scopes: ShortText = Field(
+        default="scope", description="Claim that lists the scopes, as a list or separated by spaces."
+    )
 
 
 class Jwt(SpecModel):
@@ -272,7 +282,7 @@ class Jwt(SpecModel):
 
     issuer: HttpUrl = Field(description="Issuer that tokens must name.")
     audience: ShortText = Field(description="Audience that tokens must name.")
-    jwks_url: HttpUrl = Field(description="Where the issuer's public keys are.")
+    jwks_url: HttpUrl = Field(description="JSON Web Key Set of the issuer; read again when a token names another key.")
     claims: Claims = Field(default_factory=Claims, description="Which claims say what.")
 
 
@@ -281,7 +291,9 @@ class Auth(SpecModel):
 
     anonymous: Anonymous | None = Field(default=None, description="What a caller without credentials may read.")
     jwt: Jwt | None = Field(default=None, description="Tokens of an identity provider.")
-    api_keys_secret_ref: CredentialsRef | None = Field(default=None, description="Secret with hashed API keys.")
+    api_keys_secret_ref: CredentialsRef | None = Field(
+        default=None, description="Secret with hashed API keys, a file for each; changes count without a restart."
+    )
 
 
 class RateLimit(SpecModel):

@@ -11,9 +11,10 @@ import asyncio
 import importlib
 from pathlib import Path
 from types import NoneType
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lectern_contract.errors import ConfigurationError
+from lectern_contract.query_settings import AuthSettings, RerankerSettings
 from lectern_contract.settings import (
     BlobSettings,
     DirectoryBlobs,
@@ -29,7 +30,10 @@ from lectern_contract.settings import (
 )
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.failpoints import Failpoint, no_failpoint
-from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, RewindableLog, VectorStore
+from lectern_runtime.ports import BlobStore, Embedder, EmbeddingCache, Reranker, RewindableLog, VectorStore
+
+if TYPE_CHECKING:
+    from lectern_runtime.signing_keys import SigningKeys  # needs PyJWT, which the worker does not have
 
 
 async def open_log(settings: LogSettings, data: DataDirectory | None, *, member: str | None = None) -> RewindableLog:
@@ -86,6 +90,13 @@ def open_embedder(settings: EmbedderSettings) -> Embedder:
     return onnx.OnnxMiniLm.open()
 
 
+def open_reranker(settings: RerankerSettings) -> Reranker:
+    """The reranker of `settings`, a server by its protocol; connects when it is asked."""
+    from lectern_runtime.adapters import rerankers
+
+    return rerankers.ServerReranker.open(settings)
+
+
 def open_embedding_cache(settings: WorkerSettings) -> list[EmbeddingCache]:
     """The tiers of the embedding cache of `settings`, in the order in which they are asked; none where it is off."""
     cache, tiers = settings.embedding_cache, list[EmbeddingCache]()
@@ -104,6 +115,15 @@ def open_embedding_cache(settings: WorkerSettings) -> list[EmbeddingCache]:
         )
         tiers.append(shared)
     return tiers
+
+
+def open_signing_keys(settings: AuthSettings) -> SigningKeys | None:
+    """The keys of the issuer of `settings`, asked when a token needs them; None where no tokens are declared."""
+    if settings.jwt is None:
+        return None
+    from lectern_runtime.adapters.jwks import JwksKeys
+
+    return JwksKeys.open(settings.jwt.jwks_url)
 
 
 def check_embedder(settings: EmbedderSettings) -> None:

@@ -1,6 +1,6 @@
-"""Requests to an embedding server over HTTP: bounded in time and size, its refusals as errors of the contract.
+"""Requests to a model server over HTTP: bounded in time and size, its refusals as errors of the contract.
 
-`tei.py` and `openai_embeddings.py` speak their protocols through it; it knows neither.
+`tei.py`, `openai_embeddings.py` and `rerankers.py` speak their protocols through it; it knows none.
 """
 
 from __future__ import annotations
@@ -12,14 +12,13 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
 
-from lectern_contract.errors import DocumentError
-from lectern_contract.settings import ModelServerSettings
+from lectern_contract.errors import DependencyError, DocumentError
 from lectern_runtime.adapters.renewed import Credentials, Renewed, shown
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.ports import Vectors
@@ -33,7 +32,35 @@ MOST_CONNECTIONS = 8
 MAX_WORDS = 200
 MOST_CALL_CHARACTERS = 250_000
 """Of one request: at six bytes a character still below the 2 MB that servers take."""
-DEPENDENCY = "embedder"
+
+
+class Address(Protocol):
+    """Where a model server is, and the files that let us in, as several settings say it."""
+
+    @property
+    def url(self) -> str:
+        """Base of all paths."""
+
+    @property
+    def api_key_file(self) -> str | None:
+        """File of the key that is sent as a bearer token."""
+
+    @property
+    def ca_file(self) -> str | None:
+        """File of the authorities that may have signed the server's certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a model server is for, as its errors tell: whom they keep away, its name, and its field of the spec."""
+
+    dependency: str
+    noun: str
+    field: str
+    failure: type[DependencyError] = DependencyError
+
+
+EMBEDDER = Kind("embedder", "embedding server", "spec.embedding", EmbedderFailed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +74,8 @@ class Refusal:
 class ModelServer:
     """The server of `settings`; connects when it is asked."""
 
-    def __init__(self, settings: ModelServerSettings, *, seconds: float = REQUEST_SECONDS) -> None:
+    def __init__(self, settings: Address, *, kind: Kind = EMBEDDER, seconds: float = REQUEST_SECONDS) -> None:
+        self._kind = kind
         self._url = settings.url.rstrip("/")
         self.shown = shown(self._url)
         self._seconds = seconds
@@ -55,14 +83,14 @@ class ModelServer:
         self._clients: Renewed[httpx.AsyncClient] = Renewed(
             self._client,
             _close,
-            dependency=DEPENDENCY,
+            dependency=kind.dependency,
             key_file=settings.api_key_file,
             ca_file=settings.ca_file,
             encrypted=settings.url.startswith("https:"),
         )
 
     async def get(self, path: str) -> Any:
-        """Return the JSON at `path`; raises EmbedderFailed."""
+        """Return the JSON at `path`; raises the failure of this kind of server."""
         answer = await self._json("GET", path, None, refusable=())
         assert not isinstance(answer, Refusal)
         return answer
@@ -70,7 +98,7 @@ class ModelServer:
     async def post(self, path: str, body: Any, *, refusable: Sequence[int]) -> Any | Refusal:
         """Return the JSON that `body` is answered with, or its refusal with one of the statuses `refusable`.
 
-        Raises EmbedderFailed for all other statuses, with the pause that the server asks for.
+        Raises the failure of this kind for all other statuses, with the pause that the server asks for.
         """
         return await self._json("POST", path, body, refusable=refusable)
 
@@ -84,14 +112,16 @@ class ModelServer:
             genai.served_by(protocol, address=where.hostname, port=where.port or default)
 
     async def close(self) -> None:
-        """Close all connections; calls after that raise EmbedderFailed."""
+        """Close all connections; calls after that fail."""
         self._closed = True
         await self._clients.close()
 
-    def failed(self, what: str, *, retry_after: float | None = None) -> EmbedderFailed:
+    def failed(self, what: str, *, retry_after: float | None = None) -> DependencyError:
         """Return the error that the server `what`, which reads as 'cannot be reached; do this'."""
-        return EmbedderFailed(
-            f"the embedding server {self.shown} {what}", dependency=DEPENDENCY, retry_after_seconds=retry_after
+        return self._kind.failure(
+            f"the {self._kind.noun} {self.shown} {what}",
+            dependency=self._kind.dependency,
+            retry_after_seconds=retry_after,
         )
 
     async def _json(self, method: str, path: str, body: Any, *, refusable: Sequence[int]) -> Any | Refusal:
@@ -115,28 +145,30 @@ class ModelServer:
         try:
             return json.loads(content)
         except ValueError as error:
-            raise self.failed(f"answers {path} with something else than JSON; check spec.embedding.server") from error
+            raise self.failed(
+                f"answers {path} with something else than JSON; check {self._kind.field}.server"
+            ) from error
 
     async def _content(self, response: httpx.Response) -> bytes:
         content = bytearray()
         async for part in response.aiter_bytes():
             content += part
             if len(content) > MAX_ANSWER_BYTES:
-                raise self.failed(f"answers with more than {MAX_ANSWER_BYTES} bytes; check spec.embedding.server")
+                raise self.failed(f"answers with more than {MAX_ANSWER_BYTES} bytes; check {self._kind.field}.server")
         return bytes(content)
 
-    def _answered(self, response: httpx.Response, path: str) -> EmbedderFailed:
-        status = response.status_code
+    def _answered(self, response: httpx.Response, path: str) -> DependencyError:
+        status, field = response.status_code, self._kind.field
         if status in (401, 403):
-            return self.failed(f"refuses the API key (HTTP {status}); correct the Secret of spec.embedding.server")
+            return self.failed(f"refuses the API key (HTTP {status}); correct the Secret of {field}.server")
         if status == 404:
-            return self.failed(f"has no {path} (HTTP 404); check the URL and the protocol of spec.embedding.server")
+            return self.failed(f"has no {path} (HTTP 404); check the URL and the protocol of {field}.server")
         asked = retry_after(response.headers.get("retry-after"), now=time.time())
         if status in (408, 424, 429) or status >= 500:
             return self.failed(f"cannot answer now (HTTP {status}); see its load and log", retry_after=asked)
-        return self.failed(f"refuses {path} (HTTP {status}); check spec.embedding and its log")
+        return self.failed(f"refuses {path} (HTTP {status}); check {field} and its log")
 
-    def _unanswered(self, error: httpx.HTTPError) -> EmbedderFailed:
+    def _unanswered(self, error: httpx.HTTPError) -> DependencyError:
         cause: BaseException | None = error
         while cause is not None and not isinstance(cause, ssl.SSLError):
             cause = cause.__cause__ or cause.__context__

@@ -27,6 +27,7 @@ from lectern_runtime.adapters import compose
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
+from lectern_runtime.api_keys import ApiKeys
 from lectern_runtime.http.server import serve
 from lectern_runtime.opening import Patience, Readiness
 from lectern_runtime.ports import Embedder, VectorStore
@@ -98,6 +99,33 @@ async def _open(
         data = stack.enter_context(DataDirectory.open(data_dir, created_by=f"lectern {version('lectern')}"))
     log = await patience.opened("log", lambda: compose.open_log(loaded.log, data))
     stack.push_async_callback(log.close)
+    stores, embedders = await _open_searched(loaded, data, patience, stack)
+    reranker = None
+    if loaded.reranker is not None:
+        reranker = compose.open_reranker(loaded.reranker)
+        stack.push_async_callback(reranker.close)
+    signing_keys = compose.open_signing_keys(loaded.auth)
+    if signing_keys is not None:
+        stack.push_async_callback(signing_keys.close)
+    api_keys = loaded.auth.api_keys_directory
+    return Services(
+        stores=stores,
+        embedders=embedders,
+        reranker=reranker,
+        generator=ExtractiveGenerator(loaded.knowledge_bases[0].sparse_language),
+        cache=MemoryAnswerCache() if loaded.cache.exact is not None else None,
+        log=log,
+        registry=registry,
+        config_hash=config_hash(loaded),
+        signing_keys=signing_keys,
+        api_keys=ApiKeys(Path(api_keys)) if api_keys is not None else None,
+    )
+
+
+async def _open_searched(
+    loaded: QuerySettings, data: DataDirectory | None, patience: Patience, stack: contextlib.AsyncExitStack
+) -> tuple[dict[str, VectorStore], dict[str, Embedder]]:
+    """The store and the embedding model of each knowledge base, by its name."""
     opened_stores: dict[str, VectorStore] = {}
     opened_embedders: dict[str, Embedder] = {}
     stores: dict[str, VectorStore] = {}
@@ -111,15 +139,7 @@ async def _open(
             opened_embedders[model] = compose.open_embedder(kb.embedder)
             stack.push_async_callback(opened_embedders[model].close)
         stores[kb.name], embedders[kb.name] = opened_stores[where], opened_embedders[model]
-    return Services(
-        stores=stores,
-        embedders=embedders,
-        generator=ExtractiveGenerator(loaded.knowledge_bases[0].sparse_language),
-        cache=MemoryAnswerCache() if loaded.cache.exact is not None else None,
-        log=log,
-        registry=registry,
-        config_hash=config_hash(loaded),
-    )
+    return stores, embedders
 
 
 if __name__ == "__main__":

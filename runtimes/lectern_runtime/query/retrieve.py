@@ -1,4 +1,4 @@
-"""Turns a question into the best passages that its reader may see: embed, search each knowledge base, fuse.
+"""Turns a question into the best passages that its reader may see: embed, search each knowledge base, fuse, rerank.
 
 The pipeline and the retrieve route call it with scopes from `principals.py`; nothing here makes one. Knowledge bases
 are searched in parallel, each in the collection that its alias stood for when the request began.
@@ -22,6 +22,7 @@ from lectern_runtime.errors import CollectionUnknown, InputTooLong
 from lectern_runtime.http.problems import Refused
 from lectern_runtime.ports import Embedder, Hit, SearchRequest, SparseVector
 from lectern_runtime.query.problems import Problem
+from lectern_runtime.query.rerank import NotReranked, reranking
 from lectern_runtime.query.services import Services
 from lectern_runtime.query.timing import Stopwatch
 from lectern_runtime.sparse import SparseEncoder
@@ -51,7 +52,11 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What was found, by knowledge base and fused, best first, and what had to be left out."""
+    """What was found, by knowledge base and over all, best first, and what had to be left out.
+
+    `fused` is in the order of the reranker where there is one. Each list of `by_knowledge_base` is in the order of its
+    searches and as long as without a reranker: support is calibrated on that.
+    """
 
     by_knowledge_base: Mapping[str, tuple[Found, ...]]
     fused: tuple[Found, ...]
@@ -66,6 +71,7 @@ class Retriever:
         self._bases = {kb.name: kb for kb in settings.knowledge_bases}
         self._services = services
         self._encoders = _encoders(settings)
+        self._reranking = reranking(settings, services)
 
     async def resolve(self, scopes: Mapping[str, Scope]) -> Mapping[str, str]:
         """Collection behind each knowledge base's alias; those that have none yet are left out."""
@@ -102,11 +108,27 @@ class Retriever:
                 return_exceptions=True,
             )
         found, failed = _sorted_out(list(collections), results)
+        fused, unranked = await self._reranked(question, self._fused(found), watch)
+        judged = search_limit(self._settings, top_k)
         return Retrieved(
-            by_knowledge_base=found,
-            fused=self._fused(found),
-            degradations=(*left_out, *failed, *((QUESTION_CUT,) if cut else ())),
+            by_knowledge_base={name: hits[:judged] for name, hits in found.items()},
+            fused=fused,
+            degradations=(*left_out, *failed, *((QUESTION_CUT,) if cut else ()), *unranked),
         )
+
+    async def _reranked(
+        self, question: str, fused: tuple[Found, ...], watch: Stopwatch
+    ) -> tuple[tuple[Found, ...], tuple[str, ...]]:
+        """The first candidates in the reranker's order, the others behind them, and what had to be left out."""
+        if self._reranking is None or not fused:
+            return fused, ()
+        candidates, others = fused[: self._reranking.candidates], fused[self._reranking.candidates :]
+        try:
+            scores = await self._reranking.scores(question, [each.hit for each in candidates], watch)
+        except NotReranked as error:
+            return fused, (error.degradation,)
+        scored = sorted(zip(scores, candidates, strict=True), key=lambda pair: -pair[0])  # equal ones stay as fused
+        return (*(_rescored(each, score) for score, each in scored), *others), ()
 
     async def _embedded(self, question: str, names: Mapping[str, str]) -> tuple[Mapping[str, Dense], bool]:
         """The question's vector for each knowledge base, and whether it was too long for one of the models."""
@@ -139,7 +161,8 @@ class Retriever:
     ) -> tuple[Found, ...]:
         encoder = self._encoders.get(kb.name)
         sparse = encoder.query(question) if encoder is not None else None
-        request = search_request(self._settings, dense, sparse, top_k)
+        wanted = self._reranking.candidates if self._reranking is not None else 0
+        request = search_request(self._settings, dense, sparse, top_k, reranked=wanted)
         if request is None:
             return ()
         store = self._services.stores[kb.name]
@@ -185,12 +208,13 @@ async def embed_question(embedder: Embedder, text: str) -> tuple[Dense, bool]:
 
 
 def search_request(
-    settings: RetrievalSettings, dense: Dense | None, sparse: SparseVector | None, top_k: int
+    settings: RetrievalSettings, dense: Dense | None, sparse: SparseVector | None, top_k: int, *, reranked: int = 0
 ) -> SearchRequest | None:
     """The search of one knowledge base; None when the question holds nothing that its mode could search for.
 
     A question of stop words alone has no terms: a hybrid search is then one by vector. More than `top_k` is asked
-    for, because overlapping passages are dropped later and rarity is judged on more than a few.
+    for, because overlapping passages are dropped later and rarity is judged on more than a few, and up to `reranked`
+    where there is a reranker.
     """
     terms = sparse if sparse is not None and sparse.indices else None
     mode = settings.mode
@@ -199,15 +223,21 @@ def search_request(
     if mode == "Sparse" and terms is None:
         return None
     candidates = max(settings.candidates, top_k)
+    limit = max(search_limit(settings, top_k), min(candidates, reranked))
     return SearchRequest(
         mode=mode,
         dense=None if mode == "Sparse" else dense,
         sparse=None if mode == "Dense" else terms,
         candidates=candidates,
-        limit=min(candidates, max(2 * top_k, 20)),
+        limit=limit,
         rrf_k=settings.rrf_k,
         sparse_weight=settings.sparse_weight,
     )
+
+
+def search_limit(settings: RetrievalSettings, top_k: int) -> int:
+    """How many passages of a knowledge base are asked for, and judged, without a reranker."""
+    return min(max(settings.candidates, top_k), max(2 * top_k, 20))
 
 
 def fuse_across(
@@ -241,6 +271,10 @@ def fuse_across(
         for each in found
     ]
     return tuple(sorted(rescored, key=lambda each: (-(each.hit.scores.fused or 0.0), each.hit.id)))
+
+
+def _rescored(each: Found, score: float) -> Found:
+    return replace(each, hit=replace(each.hit, scores=replace(each.hit.scores, rerank=score)))
 
 
 def _sorted_out(

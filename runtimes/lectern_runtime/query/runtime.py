@@ -12,8 +12,8 @@ from fastapi import Request
 from lectern_contract.scope import FilterValue, Principal
 from lectern_contract.settings import QuerySettings
 from lectern_runtime.http.faults import request_id_of
-from lectern_runtime.query import principals
 from lectern_runtime.query.pipeline import Pipeline
+from lectern_runtime.query.principals import Caller, Right
 from lectern_runtime.query.services import Services
 from lectern_runtime.query.timing import Stopwatch
 from lectern_runtime.telemetry.query_metrics import QueryMetrics
@@ -45,13 +45,14 @@ def runtime_of(request: Request) -> Runtime:
     return cast(Runtime, request.app.state.runtime)
 
 
-def visit(request: Request) -> Visit:
-    """Authenticate the request and start its clock; raises `Refused`."""
+def visit(request: Request, right: Right) -> Visit:
+    """Start the clock of a request whose caller the border knows; raises `Refused` when they lack the right."""
     runtime = runtime_of(request)
-    principal = principals.authenticate(request.headers.items(), runtime.settings.auth.anonymous)
+    caller = cast(Caller, request.state.caller)
+    caller.require(right)
     return Visit(
         runtime=runtime,
-        principal=principal,
+        principal=caller.principal,
         request_id=request_id_of(request),
         deadline=asyncio.get_running_loop().time() + runtime.settings.resilience.timeout_seconds,
         watch=Stopwatch(runtime.services.clock),

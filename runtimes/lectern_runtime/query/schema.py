@@ -77,7 +77,7 @@ class ScoresBody(_Response):
     dense: float | None = Field(description="Cosine of question and passage, -1 to 1.")
     sparse: float | None = Field(description="BM25 score, from 0.")
     fused: float | None = Field(description="Sum of reciprocal ranks.")
-    rerank: float | None = Field(description="Score of the reranker.")
+    rerank: float | None = Field(description="Score of the reranker, 0 to 1.")
 
 
 class HitBody(_Response):
@@ -115,6 +115,16 @@ CacheTier = Literal["miss", "exact", "shared", "off"]
 Timings = Annotated[dict[str, float], Field(description="Milliseconds by stage, and in total.")]
 
 
+Degradations = Annotated[
+    list[str],
+    Field(
+        description="What was left out: `no_index:<knowledge base>`, `not_searched:<knowledge base>`, "
+        "`question_cut_for_embedding`, and `not_reranked:late` or `not_reranked:failed` where the order is that of the "
+        "searches."
+    ),
+]
+
+
 class AnswerBody(_Response):
     """An answer with what it rests on."""
 
@@ -123,7 +133,7 @@ class AnswerBody(_Response):
     refused: bool = Field(description="Whether the documents do not support an answer.")
     confidence: float = Field(description="Estimated probability that the passages answer the question, 0 to 1.")
     degraded: bool = Field(description="Whether something was left out because a part did not answer in time.")
-    degradations: list[str] = Field(description="What was left out.")
+    degradations: Degradations
     cache: CacheTier = Field(
         description="Where the answer came from; `shared` with an identical question at the same time."
     )
@@ -142,5 +152,5 @@ class RetrieveAnswer(_Response):
 
     hits: list[HitBody]
     degraded: bool
-    degradations: list[str]
+    degradations: Degradations
     timings: Timings

@@ -21,12 +21,14 @@ import pytest
 
 from lectern_contract import settings as contract
 from lectern_contract.errors import ConfigurationError, SettingsInvalid
+from lectern_contract.query_settings import AuthSettings
 from lectern_contract.settings import QuerySettings
-from lectern_runtime import programs
+from lectern_runtime import api_keys, programs
 from lectern_runtime.adapters.data_directory import DataDirectory
 from lectern_runtime.errors import EmbedderFailed
 from lectern_runtime.query.app import create_app, openapi_document
 from lectern_runtime.telemetry.logging import JsonFormatter, configure
+from lectern_runtime_tests.query import issuer
 from lectern_runtime_tests.query.world import World, cached, calling, knowledge_base, query_settings
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -261,7 +263,12 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
         source=contract.InProcessModel(),
     )
     path, data = tmp_path / "settings.json", tmp_path / "data"
-    settings = query_settings(knowledge_bases=(knowledge_base(embedder=embedder),), cache=cached())
+    key, digest = api_keys.new_key("reader")
+    (keys := tmp_path / "keys").mkdir()
+    file = {"sha256": digest, "tenant": "acme", "access_levels": ["public"], "scopes": ["query"]}
+    (keys / "reader").write_text(json.dumps(file))
+    auth = AuthSettings(anonymous=None, jwt=issuer.jwt_settings(), api_keys_directory=str(keys))
+    settings = query_settings(knowledge_bases=(knowledge_base(embedder=embedder),), cache=cached(), auth=auth)
     path.write_text(contract.canonical(settings))
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -273,11 +280,16 @@ def test_the_program_serves_until_it_is_told_to_stop_and_closes_what_it_opened(t
         try:
             until_it_answers(f"http://127.0.0.1:{port}/readyz", lambda body: body["components"][0]["name"] != "opening")
             loaded = until_it_answers(f"http://127.0.0.1:{port}/configz")
+            let_in = [
+                httpx.get(f"http://127.0.0.1:{port}/v1/models", headers={"Authorization": f"Bearer {each}"}).status_code
+                for each in (key, key + "x", issuer.token())
+            ]
         finally:
             running.terminate()
         _, errors = running.communicate(timeout=20)
     assert running.returncode == 0
     assert (loaded["config_hash"], loaded["answer_cache"]) == (contract.config_hash(settings), True)
+    assert let_in == [200, 401, 503]  # nothing listens where the issuer's keys should be
     assert [json.loads(line)["level"] for line in errors.splitlines()].count("ERROR") == 0
     with DataDirectory.open(data, created_by="test"):
         pass  # it was given free

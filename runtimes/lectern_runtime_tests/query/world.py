@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 import zlib
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,7 @@ from lectern_runtime.adapters.edge import EdgeStore
 from lectern_runtime.adapters.extractive import ExtractiveGenerator
 from lectern_runtime.adapters.memory import MemoryAnswerCache
 from lectern_runtime.adapters.sqlite_log import SqliteLog
+from lectern_runtime.api_keys import ApiKeys
 from lectern_runtime.errors import InputTooLong
 from lectern_runtime.ports import (
     AnswerPiece,
@@ -43,10 +45,12 @@ from lectern_runtime.ports import (
     EmbedderInfo,
     GenerationRequest,
     OutgoingRecord,
+    Reranker,
     Vectors,
 )
 from lectern_runtime.query.app import create_app
 from lectern_runtime.query.services import Services
+from lectern_runtime.signing_keys import SigningKeys
 from lectern_runtime.sparse import SparseEncoder
 
 DIMENSIONS = 256
@@ -133,6 +137,10 @@ class World:
     embedder: StubEmbedder = field(default_factory=StubEmbedder)
     generator: WatchedGenerator = field(default_factory=WatchedGenerator)
     cache: MemoryAnswerCache = field(default_factory=MemoryAnswerCache)
+    reranker: Reranker | None = None
+    signing_keys: SigningKeys | None = None
+    api_keys: ApiKeys | None = None
+    now: Callable[[], float] = time.time
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
 
     def app(self, settings: contract.QuerySettings | None = None) -> FastAPI:
@@ -146,10 +154,14 @@ class World:
                 stores=dict.fromkeys(bases, self.store),
                 embedders=dict.fromkeys(bases, self.embedder),
                 generator=self.generator,
+                reranker=self.reranker,
                 cache=self.cache,
                 log=self.log,
                 registry=self.registry,
                 config_hash="c0ffee",
+                signing_keys=self.signing_keys,
+                api_keys=self.api_keys,
+                now=self.now,
                 version="1.2.3",
             ),
         )

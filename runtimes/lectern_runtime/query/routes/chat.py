@@ -31,6 +31,7 @@ from lectern_runtime.query.chat_schema import (
     Usage,
 )
 from lectern_runtime.query.pipeline import MAX_ANSWER_TOKENS, Asked, Event
+from lectern_runtime.query.principals import Right
 from lectern_runtime.query.problems import Problem
 from lectern_runtime.query.routes.query import last_outcome, note_outcome, note_question
 from lectern_runtime.query.routes.responses import REFUSALS
@@ -51,13 +52,13 @@ _EVENTS = {
 @router.get("/v1/models", responses=REFUSALS)
 async def models(request: Request) -> Models:
     """List what can be asked: this endpoint."""
-    return Models(data=[Model(id=visit(request).runtime.settings.name)])
+    return Models(data=[Model(id=visit(request, Right.QUERY).runtime.settings.name)])
 
 
 @router.post("/v1/chat/completions", response_model=Completion, responses={200: _EVENTS, **REFUSALS})
 async def chat(body: ChatBody, request: Request) -> Response:
     """Answer the last message from the documents that the caller may read."""
-    call = visit(request)
+    call = visit(request, Right.QUERY)
     settings = call.runtime.settings
     if body.model != settings.name:
         raise Refused(Problem.MODEL_UNKNOWN, f"This endpoint's only model is {settings.name!r}; see /v1/models.")

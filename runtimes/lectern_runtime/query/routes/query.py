@@ -13,6 +13,7 @@ from lectern_runtime.http import problems
 from lectern_runtime.http.faults import note
 from lectern_runtime.query.cache import Outcome
 from lectern_runtime.query.pipeline import Asked, Event
+from lectern_runtime.query.principals import Right
 from lectern_runtime.query.routes.responses import REFUSALS
 from lectern_runtime.query.runtime import Visit, as_filters, visit
 from lectern_runtime.query.schema import AnswerBody, PieceBody, QueryBody
@@ -31,7 +32,7 @@ _EVENTS = {
 @router.post("/v1/query", response_model=AnswerBody, responses={200: _EVENTS, **REFUSALS})
 async def query(body: QueryBody, request: Request) -> Response:
     """Answer a question from the documents that the caller may read, or say that they do not answer it."""
-    call = visit(request)
+    call = visit(request, Right.QUERY)
     settings = call.runtime.settings
     asked = Asked(body.question, body.top_k or settings.retrieval.top_k, as_filters(body.filters))
     note_question(request, call, asked)

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse, Response
 from lectern_runtime.http.faults import note
 from lectern_runtime.query.citations import hit_body
 from lectern_runtime.query.pipeline import Asked
+from lectern_runtime.query.principals import Right
 from lectern_runtime.query.routes.query import note_question
 from lectern_runtime.query.routes.responses import REFUSALS
 from lectern_runtime.query.runtime import as_filters, visit
@@ -21,7 +22,7 @@ router = APIRouter()
 @router.post("/v1/retrieve", response_model=RetrieveAnswer, responses=REFUSALS)
 async def retrieve(body: RetrieveBody, request: Request) -> Response:
     """Find passages, best first, without judging whether they answer."""
-    call = visit(request)
+    call = visit(request, Right.RETRIEVE)
     asked = Asked(body.query, body.top_k or call.runtime.settings.retrieval.top_k, as_filters(body.filters))
     note_question(request, call, asked)
     work = call.runtime.pipeline.retrieve(asked, call.principal, call.watch)
