@@ -51,11 +51,11 @@ class VectorCache:
                 self._passed_over(tier, error)
                 continue
             new = {each: hits[key] for each in missing if (key := self._key(each)) in hits}
-            self.metrics.cache_hits.labels(tier=tier.tier).inc(len(new))
+            self.metrics.cache.hits.labels(tier=tier.tier).inc(len(new))
             await self._put(self.tiers[:number], new)
             found |= new
         if self.tiers:
-            self.metrics.cache_misses.inc(len(digests) - len(found))
+            self.metrics.cache.misses.inc(len(digests) - len(found))
         return found
 
     async def put(self, vectors: Vectors) -> None:
@@ -76,5 +76,5 @@ class VectorCache:
         return f"{self.model}:{digest}"
 
     def _passed_over(self, tier: EmbeddingCache, error: DependencyError) -> None:
-        self.metrics.cache_errors.labels(tier=tier.tier).inc()
+        self.metrics.cache.errors.labels(tier=tier.tier).inc()
         logger.debug("the embedding cache is passed over: %s", error)

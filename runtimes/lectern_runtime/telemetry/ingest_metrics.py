@@ -37,6 +37,27 @@ class ConnectorMetrics:
         )
 
 
+class EmbeddingCacheMetrics:
+    """What the tiers of the embedding cache spared a worker."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.hits = Counter(
+            "lectern_worker_embedding_cache_hits_total",
+            "Texts whose vector was kept from before, by tier: memory, redis.",
+            ["tier"],
+            registry=registry,
+        )
+        self.misses = Counter(
+            "lectern_worker_embedding_cache_misses_total", "Texts that no tier had a vector of.", registry=registry
+        )
+        self.errors = Counter(
+            "lectern_worker_embedding_cache_errors_total",
+            "Times that a tier was passed over because it did not answer.",
+            ["tier"],
+            registry=registry,
+        )
+
+
 class WorkerMetrics:
     """What a worker made of document messages, and how long each stage took."""
 
@@ -50,7 +71,7 @@ class WorkerMetrics:
         )
         self.stage_seconds = Histogram(
             "lectern_worker_stage_seconds",
-            "Seconds of one stage: fetch, parse, chunk and write for a document, embed for a call, commit for a batch.",
+            "Seconds of a stage: fetch, parse, chunk for a document, embed for a call, write and commit for a batch.",
             ["stage"],
             buckets=STAGE_BUCKETS,
             registry=registry,
@@ -73,21 +94,7 @@ class WorkerMetrics:
         self.dead_letters = Counter(
             "lectern_worker_dead_letters_total", "Documents given up, by reason.", ["reason"], registry=registry
         )
-        self.cache_hits = Counter(
-            "lectern_worker_embedding_cache_hits_total",
-            "Texts whose vector was kept from before, by tier: memory, redis.",
-            ["tier"],
-            registry=registry,
-        )
-        self.cache_misses = Counter(
-            "lectern_worker_embedding_cache_misses_total", "Texts that no tier had a vector of.", registry=registry
-        )
-        self.cache_errors = Counter(
-            "lectern_worker_embedding_cache_errors_total",
-            "Times that a tier was passed over because it did not answer.",
-            ["tier"],
-            registry=registry,
-        )
+        self.cache = EmbeddingCacheMetrics(registry)
         self.freshness_seconds = Histogram(
             "rag_freshness_seconds",
             "Seconds from a document's message on the log until the index shows it, by source.",
