@@ -12,9 +12,10 @@ from prometheus_client import CollectorRegistry
 
 from lectern_contract import ids
 from lectern_contract.errors import ConfigurationError, DataDirectoryError, DependencyError
+from lectern_contract.scope import Scope
 from lectern_runtime.embed.epoch import epoch_of
 from lectern_runtime.errors import BlobStoreError, LogError, StoreError
-from lectern_runtime.ports import Vectors
+from lectern_runtime.ports import DocumentWrite, Vectors, WriteResult
 from lectern_runtime.telemetry.ingest_metrics import WorkerMetrics
 from lectern_runtime_tests.embed.worker_world import LONG, Failing, Wrapped
 from lectern_runtime_tests.pipeline import (
@@ -93,6 +94,21 @@ async def test_a_store_that_is_away_is_waited_for_and_nothing_is_given_up(pipe: 
     await pipe.index(store=Wrapped(pipe.store, **{method: failing}))
     assert await pipe.content() == {"public:a.md": ("text",)}
     assert await pipe.dead_letters() == []
+
+
+async def test_one_document_that_the_store_cannot_take_costs_none_of_those_written_with_it(pipe: Pipeline) -> None:
+    async def write_documents(collection: str, scope: Scope, writes: Sequence[DocumentWrite]) -> Sequence[WriteResult]:
+        if any(each.record.uri == "bad.md" and each.chunks for each in writes):
+            raise ValueError("a point that no engine takes")
+        return await pipe.store.write_documents(collection, scope, writes)
+
+    await pipe.publish(*[await pipe.put(uri, f"text of {uri}") for uri in ("a.md", "bad.md", "c.md")])
+    await pipe.index(store=Wrapped(pipe.store, write_documents=write_documents))
+
+    assert (await pipe.content()).keys() == {"public:a.md", "public:c.md"}
+    (letter,) = await pipe.dead_letters()
+    assert (letter.message.document.uri, letter.stage, letter.reason) == ("bad.md", "write", "InternalError")
+    assert sorted(await pipe.events()) == [("a.md", "indexed"), ("bad.md", "failed"), ("c.md", "indexed")]
 
 
 async def test_a_log_that_is_away_is_waited_for(pipe: Pipeline) -> None:
